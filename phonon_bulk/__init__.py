@@ -1,0 +1,3 @@
+"""Bulk dispatcher for Phonon's Outbound Create Request API."""
+
+__version__ = "0.1.0"

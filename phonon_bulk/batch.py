@@ -1,0 +1,241 @@
+"""A batch: up to 500 calls in one request body, and the states it goes through.
+
+The limits are the provider's: at most 500 calls a request (Outbound Create Request page) and at
+most 256 KB of body ("Outbound Multicast API Documentation"). Whether that is 256,000 or 262,144
+bytes is not said, so the smaller is kept.
+
+What is frozen is the calls, joined as they will be sent. The few bytes before them (the head) hold
+the security id; they are put in front when a batch is sent, so that the journal holds no secret.
+"""
+
+from array import array
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+from enum import StrEnum
+from hashlib import sha256
+
+import orjson
+
+MAX_CALLS = 500
+MAX_BODY_BYTES = 256_000
+MAX_VARIANT = 16
+"""How often a body can be made to differ from the one before it, see `Head.before_calls`."""
+
+_AFTER_CALLS = b"]}"
+_EPOCH = date(1970, 1, 1)
+
+
+class State(StrEnum):
+    """What can be said of a batch. The diagram is in docs/architecture.md."""
+
+    READY = "ready"
+    """Frozen, and free to be sent."""
+    CLAIMED = "claimed"
+    """One process holds it under a lease; not a byte has left."""
+    SENDING = "sending"
+    """Its bytes may be on their way: durable before the first of them leaves."""
+    ACCEPTED = "accepted"
+    """The provider took it; of its calls, `accepted` were placed."""
+    REFUSED = "refused"
+    """The provider said no; nothing was placed."""
+    SPLIT = "split"
+    """No to the whole: its calls live on in the batches whose parent it is."""
+    IN_DOUBT = "in_doubt"
+    """It may have been taken. An answer, a replay of the same bytes or a person settles it."""
+    EXPIRED = "expired"
+    """Its start date passed before it was sent."""
+    CANCELLED = "cancelled"
+    """A person took it back before it was sent."""
+    ABANDONED = "abandoned"
+    """A person gave up a doubt without settling it."""
+
+
+TRANSITIONS: frozenset[tuple[State, State]] = frozenset(
+    {
+        (State.READY, State.CLAIMED),
+        (State.READY, State.CANCELLED),
+        (State.CLAIMED, State.READY),  # given back, or the lease was lost
+        (State.CLAIMED, State.SENDING),
+        (State.CLAIMED, State.EXPIRED),
+        (State.CLAIMED, State.SPLIT),  # some of its calls expired, the others did not
+        (State.SENDING, State.ACCEPTED),
+        (State.SENDING, State.REFUSED),
+        (State.SENDING, State.SPLIT),
+        (State.SENDING, State.READY),  # surely not taken
+        (State.SENDING, State.IN_DOUBT),  # unclear, or the lease was lost
+        (State.IN_DOUBT, State.SENDING),  # replay
+        (State.IN_DOUBT, State.ACCEPTED),  # by a person, as are the next two
+        (State.IN_DOUBT, State.READY),
+        (State.IN_DOUBT, State.ABANDONED),
+    }
+)
+"""Every change of state there is; the journal makes no other."""
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Head:
+    """What stands before the calls in a body: who sends, and to which flow."""
+
+    security_id: str
+    flow_id: str
+    api_version: str = "1.0"
+
+    def before_calls(self, variant: int = 0) -> bytes:
+        """Return the bytes up to and with the bracket that opens the calls.
+
+        The provider refuses a body it has seen ("Checksum Repeated"). Where bytes that were surely
+        not taken must be sent once more in another form, `variant` spaces (0 to 16) between the
+        colon and the bracket make them differ and mean the same.
+        """
+        if not 0 <= variant <= MAX_VARIANT:
+            raise ValueError(f"a variant is 0 to {MAX_VARIANT}, not {variant}")
+        fields = {
+            "api-version": self.api_version,
+            "security-id": self.security_id,
+            "flow-id": self.flow_id,
+        }
+        return orjson.dumps(fields)[:-1] + b',"calls":' + b" " * variant + b"["
+
+    def body(self, calls: bytes, variant: int = 0) -> bytes:
+        """Return the whole request body around `calls` (joined by commas)."""
+        return self.before_calls(variant) + calls + _AFTER_CALLS
+
+    def digest(self, variant: int = 0) -> bytes:
+        """Return the SHA-256 of the head, by which a replay knows that nothing changed."""
+        return sha256(self.before_calls(variant)).digest()
+
+
+def room_for_calls(flow_id: str, security_id_length: int) -> int:
+    """Return how many bytes of calls, commas between them included, fit into a body."""
+    head = Head(security_id="0" * security_id_length, flow_id=flow_id)
+    return MAX_BODY_BYTES - len(head.before_calls(MAX_VARIANT)) - len(_AFTER_CALLS)
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class CallBlock:
+    """Calls as the list reader hands them over: many at once, none as a Python object.
+
+    `data` holds the calls one after the other, each followed by one comma; call i is
+    `data[ends[i]:ends[i + 1]]`, so `ends` is one longer than there are calls, its first entry
+    being where the first call begins. `rows` are the calls' row numbers, `days` their start dates
+    in days since 1970-01-01.
+    """
+
+    data: bytes
+    ends: Sequence[int]
+    rows: Sequence[int]
+    days: Sequence[int]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def after(self, start: int) -> "CallBlock":
+        """Return the calls from `start` on, as a block of its own."""
+        base = self.ends[start]
+        return CallBlock(
+            self.data[base : self.ends[-1]],
+            array("q", [end - base for end in self.ends[start:]]),
+            self.rows[start:],
+            self.days[start:],
+        )
+
+    def followed_by(self, other: "CallBlock") -> "CallBlock":
+        """Return both blocks as one."""
+        if not len(self):
+            return other
+        base, shift = other.ends[0], self.ends[-1]
+        return CallBlock(
+            self.data[: self.ends[-1]] + other.data[base : other.ends[-1]],
+            array("q", [*self.ends, *(end - base + shift for end in other.ends[1:])]),
+            array("q", [*self.rows, *other.rows]),
+            array("q", [*self.days, *other.days]),
+        )
+
+
+EMPTY_BLOCK = CallBlock(b"", array("q", [0]), array("q"), array("q"))
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Batch:
+    """Calls packed for one request, not yet frozen: `data` is the calls joined by commas."""
+
+    data: bytes
+    rows: Sequence[int]
+    start_date: date
+    """The earliest start date among the calls."""
+
+    @property
+    def calls(self) -> int:
+        """How many calls there are."""
+        return len(self.rows)
+
+
+def cut(ends: Sequence[int], room: int, max_calls: int = MAX_CALLS) -> list[int]:
+    """Return where to cut calls into batches: 0, the first call of each next batch, and the end.
+
+    Greedy and in order: each batch takes calls while they are at most `max_calls` and their bytes,
+    without the last comma, at most `room`. `ends` is as in `CallBlock`.
+
+    Raises ValueError if one call alone is larger than `room`; the list reader rejects those.
+    """
+    total = len(ends) - 1
+    cuts = [0]
+    while (start := cuts[-1]) < total:
+        largest_end = ends[start] + room + 1
+        stop = bisect_right(ends, largest_end, start, min(start + max_calls, total) + 1) - 1
+        if stop == start:
+            raise ValueError(f"a call of {ends[start + 1] - ends[start] - 1} bytes fits no body")
+        cuts.append(stop)
+    return cuts
+
+
+class Packer:
+    """Packs blocks of calls into batches, holding back what may still grow into a fuller one."""
+
+    def __init__(self, room: int, max_calls: int = MAX_CALLS) -> None:
+        """Pack batches of at most `room` bytes (see `room_for_calls`) and `max_calls` calls."""
+        self._room = room
+        self._max_calls = max_calls
+        self._held = EMPTY_BLOCK
+
+    def add(self, block: CallBlock) -> Iterator[Batch]:
+        """Yield the batches that are full; hold the rest back."""
+        if not len(block):
+            return
+        block = self._held.followed_by(block)
+        cuts = cut(block.ends, self._room, self._max_calls)
+        for start, stop in zip(cuts[:-2], cuts[1:-1], strict=True):
+            yield _batch(block, start, stop)
+        self._held = block.after(cuts[-2])
+
+    def finish(self) -> Iterator[Batch]:
+        """Yield what was held back."""
+        if len(self._held):
+            yield _batch(self._held, 0, len(self._held))
+        self._held = EMPTY_BLOCK
+
+
+def _batch(block: CallBlock, start: int, stop: int) -> Batch:
+    return Batch(
+        data=bytes(block.data[block.ends[start] : block.ends[stop] - 1]),
+        rows=block.rows[start:stop],
+        start_date=_EPOCH + timedelta(days=min(block.days[start:stop])),
+    )
+
+
+def part(data: bytes, rows: Sequence[int], wanted: Sequence[int]) -> Batch:
+    """Return a batch of the calls at the positions `wanted` of a frozen batch, in that order."""
+    calls = orjson.loads(b"[" + data + b"]")
+    chosen = [calls[i] for i in wanted]
+    return Batch(
+        data=b",".join(orjson.dumps(call) for call in chosen),
+        rows=[rows[i] for i in wanted],
+        start_date=min(start_date(call) for call in chosen),
+    )
+
+
+def start_date(call: dict[str, str]) -> date:
+    """Return the date in a frozen call's start-time, which is at +05:30."""
+    return date.fromisoformat(call["start-time"][:10])
