@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from enum import StrEnum
 from hashlib import sha256
+from itertools import pairwise
 
 import orjson
 
@@ -22,6 +23,9 @@ MAX_CALLS = 500
 MAX_BODY_BYTES = 256_000
 MAX_VARIANT = 16
 """How often a body can be made to differ from the one before it, see `Head.before_calls`."""
+
+SECURITY_ID_LENGTH = 64
+"""Characters of a security id (the flow's edit page in Phonon's console shows it)."""
 
 _AFTER_CALLS = b"]}"
 _EPOCH = date(1970, 1, 1)
@@ -200,13 +204,18 @@ class Packer:
         self._max_calls = max_calls
         self._held = EMPTY_BLOCK
 
+    @property
+    def first_held(self) -> int | None:
+        """The row of the first call held back, or None if none is."""
+        return self._held.rows[0] if len(self._held) else None
+
     def add(self, block: CallBlock) -> Iterator[Batch]:
         """Yield the batches that are full; hold the rest back."""
         if not len(block):
             return
         block = self._held.followed_by(block)
         cuts = cut(block.ends, self._room, self._max_calls)
-        for start, stop in zip(cuts[:-2], cuts[1:-1], strict=True):
+        for start, stop in pairwise(cuts[:-1]):
             yield _batch(block, start, stop)
         self._held = block.after(cuts[-2])
 

@@ -1,0 +1,49 @@
+"""The flags that commands share."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+class LogFormat(StrEnum):
+    """How log lines are written."""
+
+    AUTO = "auto"
+    TEXT = "text"
+    JSON = "json"
+
+
+Config = Annotated[
+    Path | None,
+    typer.Option("--config", metavar="FILE", help="The settings file, if not phonon-bulk.toml."),
+]
+Journal = Annotated[
+    str | None,
+    typer.Option("--journal", metavar="URL", help="The journal, over what the settings say."),
+]
+Json = Annotated[
+    bool,
+    typer.Option("--json", help="Print one JSON object on standard output, all else on error."),
+]
+Quiet = Annotated[
+    bool,
+    typer.Option("--quiet", "-q", help="Print no progress and no summary, warnings only."),
+]
+Log = Annotated[
+    LogFormat,
+    typer.Option("--log-format", help="Log lines as text, as JSON, or text on a terminal only."),
+]
+NoUvloop = Annotated[
+    bool,
+    typer.Option("--no-uvloop", help="Use Python's own event loop."),
+]
+CampaignFile = Annotated[
+    Path, typer.Argument(metavar="CAMPAIGN.toml", help="The campaign: flow, endpoint, mapping.")
+]
+List = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="[LIST]...", help="Files or globs, over what the campaign says."),
+]
+RunNumber = Annotated[int, typer.Argument(metavar="RUN", help="The number of the run.", min=1)]

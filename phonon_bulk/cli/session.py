@@ -1,0 +1,128 @@
+"""What the sending commands have in common: settings, logging, signals, and the wiring."""
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import typer
+
+from phonon_bulk.cli.options import LogFormat
+from phonon_bulk.config import Campaign, Settings, load_campaign, load_settings
+from phonon_bulk.errors import SettingsError
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Flags:
+    """The common flags, as they were given."""
+
+    config: Path | None
+    journal: str | None
+    json: bool = False
+    quiet: bool = False
+    log_format: LogFormat = LogFormat.AUTO
+    no_uvloop: bool = False
+
+    def settings(self) -> Settings:
+        """Return the settings: file < environment < flags."""
+        flags: dict[str, object] = {}
+        if self.journal is not None:
+            flags["journal"] = self.journal
+        if self.no_uvloop:
+            flags["sending.uvloop"] = False
+        return load_settings(self.config, os.environ, flags)
+
+
+def settings_and_campaign(flags: Flags, path: Path) -> tuple[Settings, Campaign]:
+    """Load both, and report what is wrong in both at once."""
+    problems: list[str] = []
+    settings = _or_problems(flags.settings, problems)
+    campaign = _or_problems(lambda: load_campaign(path), problems)
+    if settings is not None and campaign is not None:
+        _or_problems(lambda: settings.account(campaign.account), problems)
+    if settings is None or campaign is None or problems:
+        raise SettingsError(problems)
+    return settings, campaign
+
+
+def _or_problems(load: Callable[[], T], problems: list[str]) -> T | None:
+    try:
+        return load()
+    except SettingsError as error:
+        problems += error.problems
+        return None
+
+
+def begin_logging(flags: Flags) -> None:
+    """Send log lines to standard error: text on a terminal, JSON elsewhere, or as told."""
+    import logging
+
+    import structlog
+
+    as_json = flags.log_format is LogFormat.JSON or (
+        flags.log_format is LogFormat.AUTO and not sys.stderr.isatty()
+    )
+    renderer: Any = (
+        structlog.processors.JSONRenderer(sort_keys=False)
+        if as_json
+        else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), pad_event_to=0)
+    )
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=False),
+            renderer,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(
+            logging.WARNING if flags.quiet else logging.INFO
+        ),
+        # Looked up at every line: a progress bar takes standard error over while it shows.
+        logger_factory=lambda *_: structlog.PrintLogger(sys.stderr),
+        cache_logger_on_first_use=False,
+    )
+
+
+def run_loop(settings: Settings, main: Coroutine[Any, Any, T]) -> T:
+    """Run `main` on uvloop, or on Python's own loop where that is wanted or all there is."""
+    factory: Callable[[], asyncio.AbstractEventLoop] | None = None
+    if settings.sending.uvloop:
+        try:
+            import uvloop
+        except ImportError:  # no wheel for this system
+            pass
+        else:
+            factory = uvloop.new_event_loop
+    with asyncio.Runner(loop_factory=factory) as runner:
+        return runner.run(main)
+
+
+def on_signals(stop: asyncio.Event, abort: Callable[[], None], drain: float) -> None:
+    """Let the first SIGINT or SIGTERM stop gently, the second at once."""
+    import structlog
+
+    log = structlog.get_logger("phonon_bulk")
+    loop = asyncio.get_running_loop()
+
+    def heard(name: str) -> None:
+        if stop.is_set():
+            log.warning("stop.now", signal=name)
+            abort()
+        else:
+            log.warning("stop.told", signal=name, posts_may_end_within_seconds=drain)
+            stop.set()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, heard, number.name)
+
+
+def print_json(record: dict[str, Any]) -> None:
+    """Print one JSON object on a line of its own."""
+    import orjson
+
+    typer.echo(orjson.dumps(record).decode())

@@ -1,0 +1,52 @@
+"""`phonon-bulk submit`: a list into the journal, for a worker or a later resume."""
+
+import typer
+
+from phonon_bulk.cli.options import (
+    CampaignFile,
+    Config,
+    Journal,
+    Json,
+    List,
+    Log,
+    LogFormat,
+    NoUvloop,
+    Quiet,
+)
+
+
+def submit(
+    campaign: CampaignFile,
+    lists: List = None,
+    *,
+    config: Config = None,
+    journal: Journal = None,
+    json: Json = False,
+    quiet: Quiet = False,
+    log_format: Log = LogFormat.AUTO,
+    no_uvloop: NoUvloop = False,
+) -> None:
+    """Read a contact list into the journal and send nothing; `resume` sends it."""
+    from phonon_bulk.cli import sending
+    from phonon_bulk.cli.session import Flags, run_loop, settings_and_campaign
+    from phonon_bulk.errors import Exit
+
+    flags = Flags(config, journal, json, quiet, log_format, no_uvloop)
+    began = sending.begin(flags)
+    settings, plan = settings_and_campaign(flags, campaign)
+    contacts = sending.open_campaign_list(plan, lists or [])
+
+    async def main() -> tuple[int, bool]:
+        async with sending.open_journal(settings) as book:
+            number = await sending.open_run(book, plan, contacts)
+            job = sending.Job(number, plan, plan.flow_id, sending.read_from(contacts, plan))
+            return number, await sending.only_read(book, job, flags)
+
+    number, whole = run_loop(settings, main())
+    summary = sending.report(settings, number, flags, sending.now() - began)
+    if not whole:
+        typer.echo(f"phonon-bulk: stopped; go on with `phonon-bulk resume {number}`", err=True)
+        raise typer.Exit(Exit.STOPPED)
+    if not flags.quiet:
+        typer.echo(f"phonon-bulk: send it with `phonon-bulk resume {number}`", err=True)
+    raise typer.Exit(Exit.SOME_FAILED if summary.rejected else Exit.DONE)

@@ -1,0 +1,105 @@
+"""Reading a journal while others write to it: what status, summaries and exports are made of."""
+
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Self
+
+import orjson
+
+from phonon_bulk.batch import State
+from phonon_bulk.call import RejectedRow
+from phonon_bulk.errors import RunError
+from phonon_bulk.journal import Control, Run, RunCounts, SettledBatch
+from phonon_bulk.journal.connection import connect_to_read, explain
+from phonon_bulk.journal.frozen import thaw, thaw_rows
+from phonon_bulk.journal.statements import SQL
+
+
+class SqliteBooks:
+    """`Books` over one SQLite file, on a connection that can't write."""
+
+    def __init__(self, path: Path) -> None:
+        """Open the journal at `path`; see `connection.connect_to_read` for what is raised."""
+        self.path = path
+        self._connection = connect_to_read(path)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._connection.close()
+
+    def run(self, run: int) -> Run:
+        """See `Books`."""
+        for row in self._rows("run", run=run):
+            return _run(row)
+        raise RunError(f"there is no run {run} in {self.path}: `phonon-bulk runs` lists them")
+
+    def runs(self, limit: int) -> list[Run]:
+        """See `Books`."""
+        return [_run(row) for row in self._rows("runs", limit=limit)]
+
+    def counts(self, run: int) -> RunCounts:
+        """See `Books`."""
+        rows = list(self._rows("counts", run=run))
+        settled = [row["settled_at"] for row in rows if row["settled_at"] is not None]
+        return RunCounts(
+            batches={State(row["state"]): row["batches"] for row in rows},
+            calls={State(row["state"]): row["calls"] for row in rows},
+            accepted=sum(row["accepted"] for row in rows),
+            requests=sum(row["requests"] for row in rows),
+            settled_at=max(settled, default=None),
+        )
+
+    def reasons(self, run: int, limit: int) -> list[tuple[str, str, int]]:
+        """See `Books`."""
+        rows = self._rows("reasons", run=run, limit=limit)
+        return [(row["state"], row["reason"], row["calls"]) for row in rows]
+
+    def rejected_reasons(self, run: int, limit: int) -> list[tuple[str, int, int]]:
+        """See `Books`."""
+        rows = self._rows("rejected_reasons", run=run, limit=limit)
+        return [(row["reason"], row["calls"], row["row"]) for row in rows]
+
+    def batches(self, run: int) -> Iterator[SettledBatch]:
+        """See `Books`."""
+        for row in self._rows("settled_batches", run=run):
+            yield SettledBatch(
+                batch=row["id"],
+                state=State(row["state"]),
+                reason=row["reason"],
+                request_id=row["request_id"],
+                accepted=row["accepted"],
+                attempts=row["attempts"],
+                settled_at=row["settled_at"],
+                rows=thaw_rows(row["first_row"], row["calls"], row["rows"]),
+                calls=thaw(row["body"]),
+                answer=None if row["answer"] is None else thaw(row["answer"]),
+            )
+
+    def rejected(self, run: int) -> Iterator[RejectedRow]:
+        """See `Books`."""
+        for row in self._rows("rejected_rows", run=run):
+            yield RejectedRow(
+                row=row["row"],
+                reason=row["reason"],
+                client_identifier=row["client_identifier"],
+                contact_numbers=tuple(orjson.loads(row["contact_numbers"])),
+                fields=row["fields"],
+            )
+
+    def _rows(self, name: str, **values: Any) -> Iterator[sqlite3.Row]:
+        try:
+            yield from self._connection.execute(SQL[name], values)
+        except sqlite3.Error as error:
+            raise explain(error, self.path) from None
+
+
+def _run(row: sqlite3.Row) -> Run:
+    fields = dict(row)
+    return Run(**{**fields, "control": Control(fields["control"])})

@@ -1,0 +1,141 @@
+"""Opening the journal's file: its mode, its pragmas, its version; and SQLite's errors in words."""
+
+import os
+import sqlite3
+from pathlib import Path
+
+from phonon_bulk.errors import JournalError, JournalUnusable
+from phonon_bulk.journal.statements import migrations
+
+APPLICATION_ID = 0x50484F4E
+"""Marks an SQLite file as a journal of this program ("PHON")."""
+
+_BUSY_SECONDS = 30.0
+"""How long a write waits for another process that writes."""
+
+_OLDEST_SQLITE = (3, 37, 0)  # STRICT tables
+
+
+def connect(path: Path) -> sqlite3.Connection:
+    """Open the journal at `path` for reading and writing, creating or migrating it as needed.
+
+    A new file is readable by its owner only (0600), as it holds contact data; SQLite gives its
+    side files the same mode.
+
+    Raises JournalUnusable if it can't be opened, is no journal, or is of a newer version.
+    """
+    if sqlite3.sqlite_version_info < _OLDEST_SQLITE:
+        raise JournalUnusable(
+            f"Python's SQLite is {sqlite3.sqlite_version}; the journal needs 3.37 or newer"
+        )
+    try:
+        _create(path)
+        connection = _open(path)
+        try:
+            _migrate(connection, path)
+        except BaseException:
+            connection.close()
+            raise
+    except OSError as error:
+        raise JournalUnusable(
+            f"the journal {path} can't be opened: {error.strerror}. Give another place with "
+            "--journal, or make this one writable for the user who runs phonon-bulk"
+        ) from None
+    except sqlite3.Error as error:
+        raise JournalUnusable(str(explain(error, path))) from None
+    return connection
+
+
+def connect_to_read(path: Path) -> sqlite3.Connection:
+    """Open an existing journal for reading only.
+
+    Raises JournalUnusable as `connect` does, and if there is no such file.
+    """
+    if not path.exists():
+        raise JournalUnusable(
+            f"there is no journal at {path}: nothing was submitted with these settings yet "
+            "(is --journal, or `journal` in phonon-bulk.toml, the one you mean?)"
+        )
+    connection = connect(path)
+    connection.execute("PRAGMA query_only = ON")
+    return connection
+
+
+def explain(error: sqlite3.Error, path: Path) -> JournalError:
+    """Say in the operator's words what SQLite says in its own."""
+    text = str(error)
+    if "is full" in text:
+        what = "the disk is full. Free some space; what was committed is safe"
+    elif "readonly" in text or "unable to open" in text:
+        what = "it is not writable for the user who runs phonon-bulk, nor is its folder perhaps"
+    elif "locked" in text or "busy" in text:
+        what = f"another program has held it locked for {_BUSY_SECONDS:.0f} seconds"
+    elif "malformed" in text or "not a database" in text:
+        what = "it is damaged, or no journal at all. Move it away and look at it with sqlite3"
+    else:
+        what = text
+    return JournalError(f"the journal {path} can't be used: {what}")
+
+
+def _create(path: Path) -> None:
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    try:
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+    except FileExistsError:
+        if path.is_dir():
+            raise JournalUnusable(f"the journal {path} is a folder; name a file in it") from None
+
+
+def _open(path: Path) -> sqlite3.Connection:
+    connection = sqlite3.connect(
+        path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False
+    )
+    connection.row_factory = sqlite3.Row
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = FULL")
+    connection.execute("PRAGMA foreign_keys = ON")
+    return connection
+
+
+def _migrate(connection: sqlite3.Connection, path: Path) -> None:
+    scripts = migrations()
+    if _version(connection, path) == len(scripts):
+        return
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        # Asked again inside the transaction: another process may have been quicker.
+        for number in range(_version(connection, path), len(scripts)):
+            for statement in _statements(scripts[number]):
+                connection.execute(statement)
+            connection.execute(f"PRAGMA user_version = {number + 1}")
+        connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+
+
+def _version(connection: sqlite3.Connection, path: Path) -> int:
+    version = int(connection.execute("PRAGMA user_version").fetchone()[0])
+    mark = int(connection.execute("PRAGMA application_id").fetchone()[0])
+    tables = int(connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0])
+    if mark != APPLICATION_ID and (tables or version):
+        raise JournalUnusable(f"{path} is an SQLite file, but no journal of phonon-bulk")
+    if version > len(migrations()):
+        raise JournalUnusable(
+            f"the journal {path} was written by a newer phonon-bulk (schema {version}, this one "
+            f"knows {len(migrations())}): upgrade this installation"
+        )
+    return version
+
+
+def _statements(script: str) -> list[str]:
+    """Cut a script into statements; a semicolon in a comment ends none."""
+    statements, current = [], ""
+    for piece in script.split(";"):
+        current += piece + ";"
+        if sqlite3.complete_statement(current):
+            statements.append(current)
+            current = ""
+    return [statement for statement in statements if statement.strip(" \n;")]

@@ -1,0 +1,86 @@
+"""How a batch is frozen for the journal, and thawed.
+
+A body is kept as it will be sent, compressed with zstd at level 1, whose frames carry a checksum of
+their own, so a damaged one is noticed when it is read.
+"""
+
+import sys
+from array import array
+from collections.abc import Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+
+import zstandard
+
+from phonon_bulk.batch import Batch
+from phonon_bulk.errors import JournalError
+
+_LEVEL = 1
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class FrozenBatch:
+    """A batch as the journal keeps it."""
+
+    first_row: int
+    calls: int
+    size: int
+    """Length of the calls as they are sent, commas between them included."""
+    start_date: str
+    sha256: bytes
+    body: bytes
+    rows: bytes | None
+
+    def __repr__(self) -> str:
+        """Show nothing of the calls."""
+        return f"FrozenBatch(first_row={self.first_row}, calls={self.calls})"
+
+
+def freeze(batch: Batch) -> FrozenBatch:
+    """Compress and hash a batch. About 0.3 ms for 160 KB; both let other threads run."""
+    return FrozenBatch(
+        first_row=batch.rows[0],
+        calls=batch.calls,
+        size=len(batch.data),
+        start_date=batch.start_date.isoformat(),
+        sha256=sha256(batch.data).digest(),
+        body=compress(batch.data),
+        rows=_pack_rows(batch.rows),
+    )
+
+
+def compress(data: bytes) -> bytes:
+    """Return `data` as one zstd frame with a checksum."""
+    return zstandard.ZstdCompressor(level=_LEVEL, write_checksum=True).compress(data)
+
+
+def thaw(frame: bytes) -> bytes:
+    """Return what `compress` was given.
+
+    Raises JournalError if the frame is damaged.
+    """
+    try:
+        return zstandard.ZstdDecompressor().decompress(frame)
+    except zstandard.ZstdError as error:
+        raise JournalError(
+            f"the journal is damaged: a frozen body can't be read ({error})"
+        ) from None
+
+
+def _pack_rows(rows: Sequence[int]) -> bytes | None:
+    if rows[-1] - rows[0] + 1 == len(rows):
+        return None
+    packed = array("q", rows)
+    if sys.byteorder == "big":
+        packed.byteswap()
+    return compress(packed.tobytes())
+
+
+def thaw_rows(first_row: int, calls: int, frame: bytes | None) -> Sequence[int]:
+    """Return the row numbers of a batch's calls, in order."""
+    if frame is None:
+        return range(first_row, first_row + calls)
+    rows = array("q", thaw(frame))
+    if sys.byteorder == "big":
+        rows.byteswap()
+    return rows

@@ -1,0 +1,155 @@
+-- Every statement the journal runs, under its name. A change of state says from which state it
+-- comes; the caller treats "no row moved" as an error.
+
+-- name: insert_run
+INSERT INTO run (campaign, account, endpoint, flow_id, definition, list, list_sha256, created_at)
+VALUES (:campaign, :account, :endpoint, :flow_id, :definition, :list, :list_sha256, :created_at)
+RETURNING id;
+
+-- name: count_rows
+-- Guarded by the row the reader believes it stands at: two readers of one list can't mix.
+UPDATE run
+   SET rows = :last_row, rejected = rejected + :rejected, calls = calls + :calls
+ WHERE id = :run AND rows = :after_row AND read_at IS NULL;
+
+-- name: finish_reading
+UPDATE run SET read_at = :now WHERE id = :run AND read_at IS NULL;
+
+-- name: insert_batch
+-- Born ready; or expired, when it is the part of a split batch whose start date has passed.
+INSERT INTO batch (run, parent, first_row, calls, size, start_date, sha256, state, settled_at, reason)
+VALUES (:run, :parent, :first_row, :calls, :size, :start_date, :sha256, :state, :settled_at, :reason)
+RETURNING id;
+
+-- name: insert_body
+INSERT INTO body (batch, calls, rows) VALUES (:batch, :body, :rows);
+
+-- name: insert_rejected
+INSERT INTO rejected (run, row, reason, client_identifier, contact_numbers, fields)
+VALUES (:run, :row, :reason, :client_identifier, :contact_numbers, :fields);
+
+-- name: claim
+-- In the list's order, so that the halves of a split batch come before the batches after it.
+UPDATE batch
+   SET state = 'claimed', owner = :owner, lease_until = :lease_until
+ WHERE state = 'ready' AND id IN (
+    SELECT batch.id
+      FROM batch JOIN run ON run.id = batch.run
+     WHERE batch.run = :run AND batch.state = 'ready' AND batch.not_before <= :now
+       AND run.control = 'go'
+     ORDER BY batch.first_row, batch.id
+     LIMIT :limit)
+RETURNING id, run, first_row, calls, start_date, sha256, variant, head_sha256, attempts, doubted, denied;
+
+-- name: claimed_body
+SELECT calls, rows FROM body WHERE batch = :batch;
+
+-- name: renew
+UPDATE batch SET lease_until = :lease_until
+ WHERE owner = :owner AND state IN ('claimed', 'sending');
+
+-- name: release
+UPDATE batch SET state = 'ready', owner = NULL, lease_until = NULL
+ WHERE id = :batch AND state = 'claimed' AND owner = :owner;
+
+-- name: send
+UPDATE batch SET state = 'sending', attempts = attempts + 1, head_sha256 = :head_sha256
+ WHERE id = :batch AND state = 'claimed' AND owner = :owner
+RETURNING attempts;
+
+-- name: insert_attempt
+INSERT INTO attempt (batch, n, sent_at) VALUES (:batch, :n, :now);
+
+-- name: settle
+-- From sending to what the answer says. 'denied' speaks of the bytes, so another variant clears it.
+UPDATE batch
+   SET state = :state, owner = NULL, lease_until = NULL, accepted = :accepted,
+       request_id = :request_id, reason = :reason, not_before = :not_before,
+       settled_at = :settled_at, doubted = max(doubted, :state = 'in_doubt'),
+       denied = CASE WHEN :variant = variant THEN max(denied, :denied) ELSE 0 END,
+       variant = :variant
+ WHERE id = :batch AND state = 'sending' AND owner = :owner
+RETURNING attempts;
+
+-- name: end_attempt
+UPDATE attempt
+   SET ended_at = :now, verdict = :verdict, http_status = :http_status, code = :code,
+       message = :message
+ WHERE batch = :batch AND n = :n AND ended_at IS NULL;
+
+-- name: insert_answer
+INSERT INTO answer (batch, body) VALUES (:batch, :body)
+ON CONFLICT (batch) DO UPDATE SET body = excluded.body;
+
+-- name: split
+UPDATE batch
+   SET state = 'split', owner = NULL, lease_until = NULL, settled_at = :now, reason = :reason
+ WHERE id = :batch AND state = :state AND owner = :owner
+RETURNING run, calls, attempts;
+
+-- name: expire
+UPDATE batch
+   SET state = 'expired', owner = NULL, lease_until = NULL, settled_at = :now, reason = :reason
+ WHERE id = :batch AND state = 'claimed' AND owner = :owner;
+
+-- name: cancel_ready
+UPDATE batch SET state = 'cancelled', settled_at = :now, reason = :reason
+ WHERE run = :run AND state = 'ready';
+
+-- name: return_lost_claims
+UPDATE batch SET state = 'ready', owner = NULL, lease_until = NULL
+ WHERE state = 'claimed' AND lease_until <= :now;
+
+-- name: doubt_lost_sendings
+UPDATE batch
+   SET state = 'in_doubt', owner = NULL, lease_until = NULL, doubted = 1,
+       reason = 'the process that sent it ended before the answer was recorded'
+ WHERE state = 'sending' AND lease_until <= :now;
+
+-- name: set_control
+UPDATE run SET control = :control, reason = :reason
+ WHERE id = :run AND control IN (SELECT value FROM json_each(:allowed));
+
+-- name: set_flow
+UPDATE run SET flow_id = :flow_id WHERE id = :run;
+
+-- name: next_lease
+-- When the first lease of somebody else's ends: until then a run with nothing ready is not over.
+SELECT min(lease_until) AS lease_until FROM batch
+ WHERE run = :run AND state IN ('claimed', 'sending');
+
+-- name: next_ready
+SELECT min(not_before) AS not_before FROM batch WHERE run = :run AND state = 'ready';
+
+-- name: run
+SELECT * FROM run WHERE id = :run;
+
+-- name: runs
+SELECT * FROM run ORDER BY id DESC LIMIT :limit;
+
+-- name: counts
+SELECT state, count(*) AS batches, sum(calls) AS calls, sum(accepted) AS accepted,
+       sum(attempts) AS requests, max(settled_at) AS settled_at
+  FROM batch WHERE run = :run GROUP BY state;
+
+-- name: reasons
+-- The reasons for calls that were not placed, most frequent first.
+SELECT state, reason, sum(calls - accepted) AS calls FROM batch
+ WHERE run = :run AND reason IS NOT NULL AND state IN ('refused', 'accepted', 'in_doubt', 'expired')
+ GROUP BY state, reason HAVING sum(calls - accepted) > 0
+ ORDER BY calls DESC LIMIT :limit;
+
+-- name: rejected_reasons
+SELECT reason, count(*) AS calls, min(row) AS row FROM rejected WHERE run = :run
+ GROUP BY reason ORDER BY calls DESC LIMIT :limit;
+
+-- name: settled_batches
+SELECT batch.id, first_row, batch.calls, state, reason, request_id, accepted, attempts, settled_at,
+       body.calls AS body, body.rows AS rows, answer.body AS answer
+  FROM batch JOIN body ON body.batch = batch.id LEFT JOIN answer ON answer.batch = batch.id
+ WHERE run = :run AND state <> 'split'
+ ORDER BY first_row;
+
+-- name: rejected_rows
+SELECT row, reason, client_identifier, contact_numbers, fields FROM rejected
+ WHERE run = :run ORDER BY row;

@@ -1,0 +1,132 @@
+"""One thread that writes, and commits what has gathered in one go.
+
+An fsync costs the same for one change as for fifty. While a commit is under way, further changes
+queue up; the thread then takes all of them into the next transaction (group commit). Each runs in
+its own savepoint, so one that fails takes back itself and nothing else. The event loop never waits
+for the disk: it awaits a future that is resolved after the commit.
+"""
+
+import asyncio
+import sqlite3
+import threading
+from collections.abc import Callable
+from queue import SimpleQueue
+from typing import Any, NamedTuple, TypeVar
+
+from phonon_bulk.errors import JournalError
+
+T = TypeVar("T")
+Operation = Callable[[sqlite3.Connection], Any]
+
+MAX_GROUP = 256
+"""Changes in one transaction at most, so that the first of them is not kept waiting long."""
+
+
+class _Waiting(NamedTuple):
+    operation: Operation
+    future: "asyncio.Future[Any]"
+    loop: asyncio.AbstractEventLoop
+
+
+class _Result(NamedTuple):
+    waiting: _Waiting
+    value: Any
+    error: BaseException | None
+
+
+class Writer:
+    """Runs operations on one SQLite connection, in order, on a thread of its own."""
+
+    def __init__(
+        self, connection: sqlite3.Connection, explain: Callable[[sqlite3.Error], Exception]
+    ) -> None:
+        """Take over `connection`; `explain` turns SQLite's errors into the operator's."""
+        self._connection = connection
+        self._explain = explain
+        self._queue: SimpleQueue[_Waiting | None] = SimpleQueue()
+        self._thread = threading.Thread(target=self._work, name="journal-writer", daemon=True)
+        self._closing = False
+        self._thread.start()
+
+    async def do(self, operation: Callable[[sqlite3.Connection], T]) -> T:
+        """Run `operation` in the next transaction and return its result once that is on disk.
+
+        A cancelled caller does not undo the operation: it is in the queue and will happen.
+        """
+        if self._closing:
+            raise JournalError("the journal is closed")
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[T] = loop.create_future()
+        self._queue.put(_Waiting(operation, future, loop))
+        return await future
+
+    async def close(self) -> None:
+        """Do what is queued, then end the thread and close the connection."""
+        if not self._closing:
+            self._closing = True
+            self._queue.put(None)
+        await asyncio.to_thread(self._thread.join)
+
+    def _work(self) -> None:
+        open_for_more = True
+        while open_for_more:
+            first = self._queue.get()
+            if first is None:
+                break
+            group = [first]
+            while len(group) < MAX_GROUP and not self._queue.empty():
+                waiting = self._queue.get()
+                if waiting is None:
+                    open_for_more = False
+                    break
+                group.append(waiting)
+            _resolve(self._commit(group))
+        self._connection.close()
+
+    def _commit(self, group: list[_Waiting]) -> list[_Result]:
+        try:
+            self._connection.execute("BEGIN IMMEDIATE")
+            results = [self._run(waiting) for waiting in group]
+            self._connection.execute("COMMIT")
+        except sqlite3.Error as error:
+            # Some failures (a full disk) have rolled back already; then this is no transaction.
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
+            return [_Result(waiting, None, self._explain(error)) for waiting in group]
+        return results
+
+    def _run(self, waiting: _Waiting) -> _Result:
+        self._connection.execute("SAVEPOINT operation")
+        try:
+            value = waiting.operation(self._connection)
+        except sqlite3.OperationalError:
+            raise  # the disk, not the operation: the whole transaction is lost
+        except Exception as error:  # noqa: BLE001 - handed to whoever awaits the operation
+            self._connection.execute("ROLLBACK TO operation")
+            self._connection.execute("RELEASE operation")
+            return _Result(waiting, None, error)
+        self._connection.execute("RELEASE operation")
+        return _Result(waiting, value, None)
+
+
+def _resolve(results: list[_Result]) -> None:
+    """Hand the results back, with one wake-up for each loop."""
+    by_loop: dict[asyncio.AbstractEventLoop, list[_Result]] = {}
+    for result in results:
+        by_loop.setdefault(result.waiting.loop, []).append(result)
+    for loop, ours in by_loop.items():
+        try:
+            loop.call_soon_threadsafe(_set, ours)
+        except RuntimeError:  # the loop is closed: nobody waits any more
+            continue
+
+
+def _set(results: list[_Result]) -> None:
+    for result in results:
+        future = result.waiting.future
+        if future.done():  # the waiter was cancelled
+            continue
+        if result.error is None:
+            future.set_result(result.value)
+        else:
+            future.set_exception(result.error)

@@ -1,0 +1,221 @@
+"""The summary of a run: the books added up, in numbers, in words, and as an exit code."""
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from phonon_bulk.batch import State
+from phonon_bulk.errors import Exit, PhononBulkError, RunError
+from phonon_bulk.journal import Books, Control, Run, RunCounts
+
+_REASONS = 10
+"""How many reasons a summary lists of each kind."""
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """The sums of a run. All but `batches` and `requests` count contacts (rows, calls)."""
+
+    run: int
+    campaign: str
+    state: str
+    """`reading`, `sending` (or waiting to be sent), `paused`, `stopped`, `cancelled`, `in_doubt`
+    (only doubts are left), `done`."""
+    rows: int
+    rejected: int
+    suppressed: int
+    duplicates: int
+    calls: int
+    accepted: int
+    refused: int
+    expired: int
+    cancelled: int
+    in_doubt: int
+    abandoned: int
+    to_send: int
+    batches: int
+    requests: int
+    seconds: float
+    exit: int
+    reason: str | None = None
+    reasons: list[dict[str, Any]] = field(default_factory=list)
+    """Why contacts were not placed: `state`, `reason`, `contacts`, and an example's `row`."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the summary for `--json`."""
+        return asdict(self)
+
+
+def summarize(books: Books, run: int, seconds: float | None = None) -> Summary:
+    """Return the summary of a run as its journal has it now.
+
+    `seconds` is how long the caller worked on it; left out, it is the time from the run's opening
+    to the last batch settled.
+
+    Raises RunError if there is no such run, PhononBulkError if its sums do not add up.
+    """
+    record, counts = books.run(run), books.counts(run)
+    if seconds is None:
+        seconds = max(0.0, (counts.settled_at or record.created_at) - record.created_at)
+    return add_up(record, counts, round(seconds, 3), _reasons(books, run))
+
+
+def _reasons(books: Books, run: int) -> list[dict[str, Any]]:
+    rejected = [
+        {"state": "rejected", "reason": reason, "contacts": rows, "row": row}
+        for reason, rows, row in books.rejected_reasons(run, _REASONS)
+    ]
+    others = [
+        {"state": "refused" if state == State.ACCEPTED else state, "reason": reason, "contacts": n}
+        for state, reason, n in books.reasons(run, _REASONS)
+    ]
+    return rejected + others
+
+
+def add_up(run: Run, counts: RunCounts, seconds: float, reasons: list[dict[str, Any]]) -> Summary:
+    """Add up a run's books; see `Summary`."""
+    calls = counts.calls
+    placed_in = calls.get(State.ACCEPTED, 0)
+    to_send = sum(calls.get(s, 0) for s in (State.READY, State.CLAIMED, State.SENDING))
+    refused = calls.get(State.REFUSED, 0) + placed_in - counts.accepted
+    sums = {
+        "accepted": counts.accepted,
+        "refused": refused,
+        "expired": calls.get(State.EXPIRED, 0),
+        "cancelled": calls.get(State.CANCELLED, 0),
+        "in_doubt": calls.get(State.IN_DOUBT, 0),
+        "abandoned": calls.get(State.ABANDONED, 0),
+        "to_send": to_send,
+    }
+    check_conservation(run, sums)
+    state = _state(run, sums)
+    return Summary(
+        run=run.id,
+        campaign=run.campaign,
+        state=state,
+        rows=run.rows,
+        rejected=run.rejected,
+        suppressed=run.suppressed,
+        duplicates=run.duplicates,
+        calls=run.calls,
+        **sums,
+        batches=sum(n for s, n in counts.batches.items() if s is not State.SPLIT),
+        requests=counts.requests,
+        seconds=seconds,
+        exit=_exit(run, state, sums),
+        reason=run.reason,
+        reasons=reasons,
+    )
+
+
+def check_conservation(run: Run, sums: dict[str, int]) -> None:
+    """Hold the first promise: every row is somewhere, and every call is in one state.
+
+    Raises PhononBulkError with both sums if they do not agree.
+    """
+    in_rows = run.rejected + run.suppressed + run.duplicates + run.calls
+    in_states = sum(sums.values())
+    if run.rows != in_rows or run.calls != in_states:
+        raise PhononBulkError(
+            f"run {run.id} does not add up: {run.rows} rows read and {in_rows} accounted for, "
+            f"{run.calls} calls and {in_states} in a state. This is a fault of phonon-bulk: keep "
+            "the journal and report it"
+        )
+
+
+def _state(run: Run, sums: dict[str, int]) -> str:
+    if run.control is Control.CANCELLED:
+        return "cancelled"
+    if run.read_at is None:
+        return "reading" if run.control is Control.GO else run.control
+    if sums["to_send"]:
+        return "sending" if run.control is Control.GO else run.control
+    return "in_doubt" if sums["in_doubt"] else "done"
+
+
+def _exit(run: Run, state: str, sums: dict[str, int]) -> int:
+    if state == Control.STOPPED:
+        return Exit.BLOCKED
+    if state in {"reading", "sending", Control.PAUSED}:
+        return Exit.STOPPED
+    if sums["in_doubt"]:
+        return Exit.IN_DOUBT
+    failed = run.rejected + sum(sums[s] for s in ("refused", "expired", "cancelled", "abandoned"))
+    return Exit.SOME_FAILED if failed else Exit.DONE
+
+
+def to_text(summary: Summary) -> str:
+    """Return the summary as an operator reads it, the sums written out."""
+    lines = [f"run {summary.run} · {summary.campaign} · {_in_words(summary)}", ""]
+    left_out = [("rejected", summary.rejected)]
+    left_out += [("suppressed", summary.suppressed)] if summary.suppressed else []
+    left_out += [("duplicates", summary.duplicates)] if summary.duplicates else []
+    lines += _sum("rows read", summary.rows, [*left_out, ("calls", summary.calls)])
+    states = [("accepted", summary.accepted), ("refused", summary.refused)]
+    states += [
+        (name.replace("_", " "), value)
+        for name in ("expired", "cancelled", "in_doubt", "abandoned", "to_send")
+        if (value := getattr(summary, name))
+    ]
+    lines += _sum("calls", summary.calls, states)
+    lines += ["", f"  {_figures(summary)}"]
+    lines += _why(summary)
+    return "\n".join(lines)
+
+
+def _in_words(summary: Summary) -> str:
+    words = {
+        "reading": "its list is not read to the end",
+        "sending": "calls are still to be sent",
+        "stopped": f"stopped: {summary.reason}",
+        "in_doubt": "finished but for calls in doubt",
+    }
+    return words.get(summary.state, summary.state)
+
+
+def _sum(name: str, total: int, parts: list[tuple[str, int]]) -> list[str]:
+    lines = [f"  {name:<12}{total:>12,}"]
+    for number, (part, value) in enumerate(parts):
+        lines.append(f"  {'=' if number == 0 else '+':>3} {part:<12}{value:>12,}")
+    return lines
+
+
+def _figures(summary: Summary) -> str:
+    text = f"{summary.batches:,} batches, {summary.requests:,} requests"
+    text += f", {summary.seconds:,.1f} seconds"
+    if summary.seconds > 0 and summary.accepted:
+        text += f", {summary.accepted / summary.seconds:,.0f} contacts a second"
+    return text
+
+
+def to_table(summaries: list[Summary]) -> str:
+    """Return runs as a table, a line each."""
+    names = ("run", "campaign", "state", "calls", "accepted", "to_send", "in_doubt")
+    rows = [[name.replace("_", " ") for name in names]]
+    for summary in summaries:
+        values = [getattr(summary, name) for name in names]
+        rows.append([str(values[0]), *(f"{v:,}" if isinstance(v, int) else v for v in values[1:])])
+    widths = [max(len(row[column]) for row in rows) for column in range(len(names))]
+    lines = []
+    for row in rows:
+        texts = [row[i].ljust(widths[i]) for i in range(3)]
+        figures = [row[i].rjust(widths[i]) for i in range(3, len(names))]
+        lines.append("  ".join(texts + figures).rstrip())
+    return "\n".join(lines) if summaries else "no runs in this journal yet"
+
+
+def newest(books: Books) -> int:
+    """Return the number of the newest run. Raises RunError if there is none."""
+    for run in books.runs(1):
+        return run.id
+    raise RunError("no runs in this journal yet: `phonon-bulk run CAMPAIGN.toml` makes one")
+
+
+def _why(summary: Summary) -> list[str]:
+    if not summary.reasons:
+        return []
+    lines = ["", "  why not:"]
+    for entry in summary.reasons:
+        example = f" (row {entry['row']}, for one)" if "row" in entry else ""
+        state = str(entry["state"]).replace("_", " ")
+        lines.append(f"    {entry['contacts']:>9,} {state}: {entry['reason']}{example}")
+    return lines

@@ -1,0 +1,234 @@
+"""What an answer of the provider means: a pure function of the endpoint and the answer.
+
+`api-response-code` is no HTTP status, and the same number means different things on the two
+endpoints (202 is Accepted on bulk and Invalid Security ID on real time). The codes and messages are
+those of Phonon's status code table; which HTTP status carries them is not documented, so an error
+is expected under HTTP 200 as well as under a matching 4xx or 5xx.
+"""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from enum import StrEnum
+from typing import Any
+
+import orjson
+
+BULK, REALTIME = "bulk", "realtime"
+
+
+class Verdict(StrEnum):
+    """What can be concluded from an answer, or from its absence."""
+
+    ACCEPTED = "accepted"
+    PARTIAL = "partial"
+    """Accepted for the calls listed in `call-details`."""
+    REPEATED = "repeated"
+    """Checksum Repeated: some earlier request had these bytes."""
+    BAD_DATA = "bad_data"
+    """Something in this batch is bad; nothing was placed."""
+    SETUP = "setup"
+    """The set-up is wrong: every batch would fail."""
+    ACCOUNT = "account"
+    """The account cannot send now: every batch would fail."""
+    THROTTLED = "throttled"
+    """Too many requests; this one was not taken."""
+    NOT_SENT = "not_sent"
+    """No byte of the request can have reached the provider."""
+    UNCLEAR = "unclear"
+    """There is an answer, and it does not say whether the batch was taken."""
+    LOST = "lost"
+    """The request may have arrived; there is no (whole) answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class CallDetail:
+    """One entry of `call-details`: a call that was placed."""
+
+    client_identifier: str
+    phonon_uuid: str | None
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Answer:
+    """An answer as it was understood. `message` is our own wording, free of contact data."""
+
+    verdict: Verdict
+    message: str
+    http_status: int | None = None
+    code: int | None = None
+    request_id: str | None = None
+    details: tuple[CallDetail, ...] | None = None
+    retry_after: float | None = None
+    """Seconds, if the provider named a time to wait."""
+    body: bytes = b""
+
+    def __repr__(self) -> str:
+        """Show nothing of the body."""
+        return (
+            f"Answer({self.verdict}, {self.message!r}, http={self.http_status}, code={self.code})"
+        )
+
+
+_ERRORS: dict[int, tuple[Verdict, str]] = {
+    201: (Verdict.REPEATED, "Checksum Repeated"),
+    203: (Verdict.SETUP, "API Version not Supported"),
+    204: (Verdict.ACCOUNT, "Invalid SMS Gateway"),
+    205: (Verdict.BAD_DATA, "Invalid Contact Number"),
+    206: (Verdict.UNCLEAR, "Failure from Gateway"),
+    207: (Verdict.ACCOUNT, "DID Not Mapped"),
+    208: (Verdict.ACCOUNT, "No Mask Available"),
+    210: (Verdict.BAD_DATA, "Invalid Mandatory Parameters"),
+    211: (Verdict.ACCOUNT, "Validity Expired"),
+    212: (Verdict.ACCOUNT, "Insufficient Balance"),
+    301: (Verdict.SETUP, "Invalid Flow ID"),
+    302: (Verdict.BAD_DATA, "Empty Call List"),
+    303: (Verdict.BAD_DATA, "Max Data List Size Exceeded"),
+    304: (Verdict.SETUP, "Invalid Flow Version"),
+    400: (Verdict.BAD_DATA, "Invalid Format"),
+    401: (Verdict.ACCOUNT, "IP Not Whitelisted"),
+    402: (Verdict.BAD_DATA, "Phone Not Whitelisted"),
+    500: (Verdict.UNCLEAR, "Failure"),
+}
+
+# What a web server or a proxy on the way says when the request reached no Outbound Create Request.
+# 403 is documented for the bulk endpoint: the caller's IP is not allowed.
+_STATUSES: dict[int, tuple[Verdict, str]] = {
+    401: (Verdict.SETUP, "HTTP 401"),
+    403: (Verdict.ACCOUNT, "HTTP 403: this machine's IP is not allowed"),
+    404: (Verdict.SETUP, "HTTP 404: there is nothing at the endpoint's URL"),
+    405: (Verdict.SETUP, "HTTP 405: the endpoint's URL takes no POST"),
+    407: (Verdict.SETUP, "HTTP 407: a proxy on the way asks for a login"),
+    410: (Verdict.SETUP, "HTTP 410: the endpoint's URL is gone"),
+    413: (Verdict.BAD_DATA, "HTTP 413: the request is too large"),
+    429: (Verdict.THROTTLED, "HTTP 429: too many requests"),
+} | {
+    status: (Verdict.SETUP, f"HTTP {status}: the endpoint's URL leads elsewhere")
+    for status in (301, 302, 303, 307, 308)
+}
+
+
+def read(
+    endpoint: str, status: int, body: bytes, *, now: float, headers: Mapping[str, str]
+) -> Answer:
+    """Return what an HTTP answer of `endpoint` ("bulk" or "realtime") means.
+
+    `now` (seconds since the epoch) is for a Retry-After that is a date.
+    """
+    retry_after = read_retry_after(headers.get("Retry-After"), now)
+    fields = _json_object(body)
+    code = fields.get("api-response-code")
+    if isinstance(code, bool) or not isinstance(code, int):
+        code = None
+    verdict, message = _meaning(endpoint, status, code, fields)
+    details = _details(fields.get("call-details"))
+    if verdict is Verdict.PARTIAL and details is None:
+        verdict, message = Verdict.UNCLEAR, "Partial Success, without saying for which calls"
+    return Answer(
+        verdict=verdict,
+        message=message,
+        http_status=status,
+        code=code,
+        request_id=_text(fields.get("request-id")),
+        details=details,
+        retry_after=retry_after,
+        body=body,
+    )
+
+
+def _meaning(
+    endpoint: str, status: int, code: int | None, fields: Mapping[str, Any]
+) -> tuple[Verdict, str]:
+    if status == 429:
+        return _STATUSES[status]
+    success = _success(endpoint, code, fields)
+    if success is not None:
+        if 200 <= status < 300 or success[0] is Verdict.SETUP:
+            return success
+        return Verdict.UNCLEAR, f"{success[1]}, but under HTTP {status}"
+    if code in _ERRORS:
+        return _ERRORS[code]
+    if code is None and status in _STATUSES:
+        return _STATUSES[status]
+    if code is None:
+        return Verdict.UNCLEAR, f"HTTP {status} with an answer that can't be read"
+    return Verdict.UNCLEAR, f"HTTP {status} with the unknown code {code}"
+
+
+def _success(
+    endpoint: str, code: int | None, fields: Mapping[str, Any]
+) -> tuple[Verdict, str] | None:
+    """Return what the codes mean that stand for success somewhere, or None for all others."""
+    if code == 200:
+        return Verdict.ACCEPTED, "Success"
+    if code == 209:
+        return Verdict.PARTIAL, "Partial Success"
+    if code != 202:
+        return None
+    # 202 means opposite things on the two endpoints; the message, where it is one of the two
+    # documented ones, has the last word.
+    message = (_text(fields.get("api-response-message")) or "").casefold()
+    accepted = endpoint == BULK
+    if "accepted" in message:
+        accepted = True
+    elif "security" in message:
+        accepted = False
+    return (Verdict.ACCEPTED, "Accepted") if accepted else (Verdict.SETUP, "Invalid Security ID")
+
+
+def _json_object(body: bytes) -> Mapping[str, Any]:
+    try:
+        fields = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return {}
+    return fields if isinstance(fields, dict) else {}
+
+
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) and value else None
+
+
+def _details(value: Any) -> tuple[CallDetail, ...] | None:
+    if not isinstance(value, list):
+        return None
+    return tuple(
+        CallDetail(str(entry["client-identifier"]), _text(entry.get("phonon-uuid")))
+        for entry in value
+        if isinstance(entry, dict) and "client-identifier" in entry
+    )
+
+
+def call_details(body: bytes) -> tuple[CallDetail, ...] | None:
+    """Return the `call-details` of an answer that was kept, or None if it has none."""
+    return _details(_json_object(body).get("call-details"))
+
+
+def placed(identifiers: Sequence[str], details: Sequence[CallDetail]) -> list[CallDetail | None]:
+    """Return for each call of a batch, by its client-identifier, its detail or None.
+
+    Where calls share an identifier, the first of them get the details there are, in order.
+    """
+    waiting: defaultdict[str, list[CallDetail]] = defaultdict(list)
+    for detail in reversed(details):
+        waiting[detail.client_identifier].append(detail)
+    return [waiting[name].pop() if waiting.get(name) else None for name in identifiers]
+
+
+def read_retry_after(value: str | None, now: float) -> float | None:
+    """Return the seconds that a Retry-After header asks for, in either of its two forms.
+
+    None if there is none or it can't be read; never negative.
+    """
+    if value is None:
+        return None
+    if value.strip().isascii() and value.strip().isdigit():
+        return float(value)
+    try:
+        moment = parsedate_to_datetime(value)
+    except ValueError:
+        return None
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
+    return max(0.0, (moment - datetime.fromtimestamp(now, UTC)).total_seconds())

@@ -1,0 +1,182 @@
+"""What to do with a batch after an answer, and how long to leave the endpoint alone.
+
+Both are pure: facts, time and chance are passed in. The table behind `decide`:
+
+| verdict            | first try                    | replay of a doubt                   |
+|--------------------|------------------------------|-------------------------------------|
+| accepted, partial  | accepted                     | accepted: the first try never counted |
+| repeated           | refused as a repeat          | accepted, request-id unknown        |
+| bad data           | split; refused if one call   | the same                            |
+| set-up, account    | ready again, the run stops   | in doubt still, the run stops       |
+| throttled, not sent| ready again, the endpoint rests | in doubt still, the endpoint rests |
+| unclear, lost      | in doubt                     | in doubt still                      |
+
+One more: bytes that were answered with a clear no (throttled, set-up, account) may have left their
+checksum with the provider all the same; whether it is taken before or after processing is not
+documented. A *Checksum Repeated* after such a no therefore proves nothing, and the batch goes out
+once more as another variant, whose bytes differ and mean the same.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from phonon_bulk.batch import MAX_VARIANT
+from phonon_bulk.response import Answer, Verdict
+
+
+class Action(StrEnum):
+    """What is to happen with the batch."""
+
+    ACCEPT = "accept"
+    REFUSE = "refuse"
+    SPLIT = "split"
+    DOUBT = "doubt"
+    AGAIN = "again"
+    """Ready again: the bytes were surely not taken."""
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What is known of a batch when an answer to it comes in."""
+
+    calls: int
+    variant: int
+    doubted: bool
+    """An earlier attempt with these bytes may have arrived."""
+    denied: bool
+    """An earlier attempt with these bytes was answered with a clear no."""
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What follows from an answer."""
+
+    action: Action
+    reason: str | None
+    """For the operator; None where all is well."""
+    variant: int
+    """The variant in which the batch goes out next."""
+    denied: bool = False
+    """The answer was a clear no to these bytes."""
+    stop: str | None = None
+    """Why nothing more is to be sent, if that is so."""
+    rest: bool = False
+    """The endpoint is to be left alone for a while."""
+
+
+def decide(answer: Answer, facts: Facts) -> Decision:
+    """Return what to do with a batch, given what came back; see the table above."""
+    match answer.verdict:
+        case Verdict.ACCEPTED:
+            known = answer.request_id is not None
+            return Decision(
+                Action.ACCEPT, None if known else "accepted without a request-id", facts.variant
+            )
+        case Verdict.PARTIAL:
+            return Decision(Action.ACCEPT, _quoted(answer), facts.variant)
+        case Verdict.REPEATED:
+            return _after_repeat(answer, facts)
+        case Verdict.BAD_DATA if facts.calls > 1:
+            return Decision(Action.SPLIT, _quoted(answer), facts.variant)
+        case Verdict.BAD_DATA:
+            return Decision(Action.REFUSE, _quoted(answer), facts.variant)
+        case Verdict.SETUP | Verdict.ACCOUNT:
+            return _after_no(answer, facts, stop=_quoted(answer))
+        case Verdict.THROTTLED:
+            return _after_no(answer, facts, rest=True)
+        case Verdict.NOT_SENT:
+            action = Action.DOUBT if facts.doubted else Action.AGAIN
+            return Decision(action, _quoted(answer), facts.variant, rest=True)
+        case Verdict.UNCLEAR | Verdict.LOST:
+            return Decision(Action.DOUBT, _quoted(answer), facts.variant, rest=True)
+
+
+def _after_repeat(answer: Answer, facts: Facts) -> Decision:
+    if facts.doubted:
+        reason = "taken at an earlier try, whose answer with the request-id was lost"
+        return Decision(Action.ACCEPT, reason, facts.variant)
+    if facts.denied and facts.variant < MAX_VARIANT:
+        return Decision(Action.AGAIN, _quoted(answer), facts.variant + 1)
+    reason = f"{_quoted(answer)}: the provider has had these very bytes from somebody before"
+    return Decision(Action.REFUSE, reason, facts.variant)
+
+
+def _after_no(
+    answer: Answer, facts: Facts, *, stop: str | None = None, rest: bool = False
+) -> Decision:
+    action = Action.DOUBT if facts.doubted else Action.AGAIN
+    return Decision(action, _quoted(answer), facts.variant, denied=True, stop=stop, rest=rest)
+
+
+def _quoted(answer: Answer) -> str:
+    return answer.message if answer.code is None else f"{answer.message} ({answer.code})"
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """How long to wait; all in seconds."""
+
+    first: float = 1.0
+    """The back-off after the first failure; doubled with each further one."""
+    most: float = 60.0
+    give_up_after: float = 900.0
+    """Without one clear answer for so long, the run is given up for now."""
+
+
+DOUBTS_BEFORE_REST = 3
+"""Unclear answers in a row before the endpoint is left alone: one alone may be chance, and the
+batches that follow it need not be put at risk of doubt by an outage."""
+
+
+LONGEST_RETRY_AFTER = 3600.0
+"""Seconds of a Retry-After that are obeyed; after that the endpoint is asked once more."""
+
+
+def back_off(failures: int, policy: Policy, chance: float) -> float:
+    """Return the seconds to wait after `failures` in a row (1 and up).
+
+    Doubled each time up to `policy.most`; of that, between half and all, by `chance` (0 to 1), so
+    that several processes do not come back in step.
+    """
+    whole = min(policy.most, policy.first * 2.0 ** min(failures - 1, 60))
+    return whole * (0.5 + chance / 2)
+
+
+@dataclass(frozen=True, slots=True)
+class Rest:
+    """How the endpoint fares: failures in a row, and until when it is left alone.
+
+    `since` is when the last clear answer came (or sending began); moments are of a monotonic clock.
+    """
+
+    since: float
+    failures: int = 0
+    doubts: int = 0
+    until: float = 0.0
+    failed_at: float = -1.0
+
+    def after_success(self, now: float) -> "Rest":
+        """Return how it fares after a clear answer."""
+        return Rest(since=now)
+
+    def after_failure(
+        self, answer: Answer, sent_at: float, now: float, policy: Policy, chance: float
+    ) -> "Rest":
+        """Return how it fares after a request, sent at `sent_at`, that had no clear answer.
+
+        Requests that were under way together when the trouble began count as one failure.
+        """
+        doubtful = answer.verdict in {Verdict.UNCLEAR, Verdict.LOST}
+        doubts = self.doubts + doubtful
+        if doubtful and doubts < DOUBTS_BEFORE_REST:
+            return Rest(self.since, self.failures, doubts, self.until, self.failed_at)
+        failures = self.failures + (sent_at >= self.failed_at)
+        wait = back_off(max(failures, 1), policy, chance)
+        if answer.retry_after is not None:
+            wait = max(wait, min(answer.retry_after, LONGEST_RETRY_AFTER))
+        since = now if answer.verdict is Verdict.THROTTLED else self.since
+        return Rest(since, failures, doubts, max(self.until, now + wait), now)
+
+    def given_up(self, now: float, policy: Policy) -> bool:
+        """Say whether there was no clear answer for too long."""
+        return self.failures > 0 and now - self.since > policy.give_up_after

@@ -1,0 +1,103 @@
+"""One run in one process: its list is read and its batches are sent, both at once.
+
+`run` and `resume` are this. `submit` is the first half alone, the worker is the second half without
+an end. Reading and sending meet only in the journal; here they are started, told to stop, and
+waited for.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import structlog
+
+from phonon_bulk.dispatch import Dispatcher, Outcome
+from phonon_bulk.errors import ListError
+from phonon_bulk.journal import Journal
+from phonon_bulk.submit import Portion, Readable, submit
+
+log = structlog.get_logger("phonon_bulk.runner")
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """A list that is (still) to be read into a run."""
+
+    contacts: Readable
+    room: int
+    """Bytes of calls that fit a body."""
+    after_row: int = 0
+
+
+class Watcher(Protocol):
+    """Whoever shows how a run is going."""
+
+    def read(self, portion: Portion) -> None:
+        """Take note of rows that are in the journal now."""
+
+    def list_done(self) -> None:
+        """Take note that all rows are in the journal."""
+
+
+async def read_list(
+    journal: Journal, run: int, reading: Reading, stop: asyncio.Event, watcher: Watcher
+) -> bool:
+    """Read a list into the journal; say whether it was read to its end."""
+    whole = await submit(
+        journal,
+        reading.contacts,
+        run=run,
+        room=reading.room,
+        now=time.time,
+        after_row=reading.after_row,
+        stop=stop,
+        progress=watcher.read,
+    )
+    if whole:
+        watcher.list_done()
+    return whole
+
+
+async def carry_out(
+    journal: Journal,
+    dispatcher: Dispatcher,
+    run: int,
+    *,
+    reading: Reading | None,
+    stop: asyncio.Event,
+    watcher: Watcher,
+    now: Callable[[], float] = time.time,
+) -> Outcome:
+    """Send a run, reading what is left of its list at the same time; return how that ended.
+
+    If the list turns out to be unreadable half-way, sending stops as well (a list that is damaged
+    may be the wrong list), what was sent is settled, and the ListError is raised.
+    """
+    returned, doubted = await journal.recover(now())
+    if returned or doubted:
+        log.info("journal.recovered", run=run, returned=returned, in_doubt=doubted)
+    ended = asyncio.Event()  # whichever ends first ends the other: the caller, or the sending
+    relay = asyncio.create_task(_relay(stop, ended), name="stop relay")
+    sending = asyncio.create_task(dispatcher.run(ended), name="sending")
+    sending.add_done_callback(lambda _task: ended.set())
+    try:
+        if reading is not None:
+            await read_list(journal, run, reading, ended, watcher)
+        return await sending
+    except ListError:
+        ended.set()
+        await sending
+        raise
+    finally:
+        relay.cancel()
+        sending.cancel()
+        await asyncio.wait([sending])
+        if not sending.cancelled():
+            sending.exception()  # seen; the error of whichever half failed first is on its way
+
+
+async def _relay(stop: asyncio.Event, ended: asyncio.Event) -> None:
+    await stop.wait()
+    ended.set()

@@ -1,0 +1,16 @@
+"""Contact lists: found, looked over, and read as a stream of calls.
+
+    files     which files are meant
+    scan      one file, byte for byte: is it whole UTF-8 text in well-formed rows?
+    columns   the header and the mapping: which column is what
+    rows      a piece of a file as a table with row numbers
+    row       one row as a call, or the reason why not: the plain definition
+    calls     the same for a whole table at once, in DuckDB
+    contacts  all of it put together
+
+Everything a caller needs is named here.
+"""
+
+from phonon_bulk.source.contacts import Chunk, ContactList, open_list
+
+__all__ = ["Chunk", "ContactList", "open_list"]

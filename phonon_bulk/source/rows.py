@@ -1,0 +1,141 @@
+"""Reads a file piece by piece as tables of text with row numbers.
+
+Arrow's CSV reader gets one piece of whole rows at a time, never a stream that it would have to cut
+itself: DuckDB 2.0's own reader loses or merges rows where its buffers end (duckdb issue 25825 and
+others like it; tests/integration/test_source_csv.py has the cases).
+"""
+
+import csv
+import io
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import BinaryIO
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from pyarrow import csv as arrow_csv
+
+from phonon_bulk.errors import ListError
+from phonon_bulk.source.scan import Piece, ScannedFile
+
+ROW = "row"
+"""The name of the column with the row numbers; the others are `c0`, `c1` and so on."""
+
+
+def column_name(place: int) -> str:
+    """Return what a list's column is called in a table, given its place from 0."""
+    return f"c{place}"
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Ragged:
+    """A row that has too many or too few fields."""
+
+    number: int
+    fields: list[str]
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Rows:
+    """The rows of one piece up to and with `last`: in the table, or ragged."""
+
+    table: pa.Table
+    ragged: list[Ragged]
+    last: int
+
+
+def read_rows(
+    file: ScannedFile, width: int, delimiter: str, before: int, after_row: int
+) -> Iterator[Rows]:
+    """Yield the rows of a file with `width` columns, before which the list has `before` rows.
+
+    Pieces that end with `after_row` or earlier are not read. Raises ListError if the file is no
+    longer what was scanned, or if a piece does not have the rows that the scan counted.
+    """
+    file.check_unchanged()
+    reader = _PieceReader(width, delimiter)
+    with file.path.open("rb") as stream:
+        stream.seek(file.begin)
+        for piece in file.pieces:
+            if not piece.rows or before + piece.rows <= after_row:
+                stream.seek(piece.size, io.SEEK_CUR)
+            else:
+                rows = _read_piece(file, stream, piece, reader, before)
+                yield rows if before >= after_row else _after(rows, after_row)
+            before += piece.rows
+    file.check_unchanged()
+
+
+class _PieceReader:
+    """Reads pieces of one shape."""
+
+    def __init__(self, width: int, delimiter: str) -> None:
+        self._names = [column_name(i) for i in range(width)]
+        self._delimiter = delimiter
+        self._convert = arrow_csv.ConvertOptions(
+            column_types=dict.fromkeys(self._names, pa.string()),
+            strings_can_be_null=False,
+            check_utf8=False,  # the scan did
+        )
+
+    def read(self, data: bytes, first: int) -> Rows:
+        """Return the rows in `data`, of which the first one has the number `first`."""
+        ragged: list[Ragged] = []
+
+        def keep(row: arrow_csv.InvalidRow) -> str:
+            # `row.number` counts from 1 the rows that are not blank, ragged ones included.
+            ragged.append(Ragged(first + row.number - 1, self._fields(row.text)))
+            return "skip"
+
+        table = arrow_csv.read_csv(
+            pa.BufferReader(data),
+            read_options=arrow_csv.ReadOptions(
+                use_threads=False, block_size=len(data) + 1, column_names=self._names
+            ),
+            parse_options=arrow_csv.ParseOptions(
+                delimiter=self._delimiter, newlines_in_values=True, invalid_row_handler=keep
+            ),
+            convert_options=self._convert,
+        )
+        last = first + table.num_rows + len(ragged) - 1
+        return Rows(table.append_column(ROW, _numbers(first, last, ragged)), ragged, last)
+
+    def _fields(self, text: str) -> list[str]:
+        if '"' not in text:  # csv has a limit for fields, which the scan has for quotes only
+            return text.split(self._delimiter)
+        return next(csv.reader(io.StringIO(text, newline="\n"), delimiter=self._delimiter))
+
+
+def _numbers(first: int, last: int, ragged: list[Ragged]) -> pa.Array:
+    if not ragged:
+        return pa.arange(first, last + 1)
+    without = {row.number for row in ragged}
+    return pa.array([n for n in range(first, last + 1) if n not in without], pa.int64())
+
+
+def _read_piece(
+    file: ScannedFile, stream: BinaryIO, piece: Piece, reader: _PieceReader, before: int
+) -> Rows:
+    try:
+        rows = reader.read(stream.read(piece.size), before + 1)
+    except OSError as error:
+        raise ListError(f"{file.path} can't be read on: {error.strerror}") from None
+    except pa.ArrowInvalid:  # its message may quote the row
+        raise _miscounted(file, piece, before) from None
+    if rows.last - before != piece.rows:
+        raise _miscounted(file, piece, before)
+    return rows
+
+
+def _miscounted(file: ScannedFile, piece: Piece, before: int) -> ListError:
+    file.check_unchanged()
+    return ListError(
+        f"{file.path}: the rows {before + 1} to {before + piece.rows} of the list could not be read"
+        " as they were counted. None of them was used; please report this"
+    )
+
+
+def _after(rows: Rows, after_row: int) -> Rows:
+    ragged = [row for row in rows.ragged if row.number > after_row]
+    table = rows.table.filter(pc.greater(rows.table.column(ROW), after_row))
+    return Rows(table, ragged, rows.last)

@@ -1,0 +1,107 @@
+"""List -> journal: reads a contact list, packs its calls and freezes them.
+
+Reading, packing and compressing run on a thread of their own, one block ahead of the journal. Every
+append says up to which row the list is accounted for, so reading can go on there after any end.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Protocol
+
+from phonon_bulk.batch import Packer
+from phonon_bulk.call import RejectedRow
+from phonon_bulk.journal import FrozenBatch, Journal
+from phonon_bulk.journal.frozen import freeze
+from phonon_bulk.source import Chunk
+
+
+class Readable(Protocol):
+    """A contact list, ready to be read."""
+
+    def chunks(self, *, run: int, now: float, room: int, after_row: int = 0) -> Iterator[Chunk]:
+        """Yield the rows after `after_row` as calls and rejected rows; blocks."""
+
+
+@dataclass(frozen=True, slots=True)
+class Portion:
+    """What rows `after_row` + 1 to `last_row` became."""
+
+    batches: list[FrozenBatch]
+    rejected: list[RejectedRow]
+    after_row: int
+    last_row: int
+
+
+async def submit(
+    journal: Journal,
+    contacts: Readable,
+    *,
+    run: int,
+    room: int,
+    now: Callable[[], float],
+    after_row: int = 0,
+    stop: asyncio.Event,
+    progress: Callable[["Portion"], None] = lambda _portion: None,
+) -> bool:
+    """Freeze the rows of `contacts` after `after_row` into `run`; say whether all were read.
+
+    `room` is the bytes of calls that fit a body. When `stop` is set, reading ends after the block
+    at hand and False is returned; `progress` is told of every portion in the journal.
+
+    Raises ListError if the list can't be read to its end, JournalError if the journal fails; what
+    was appended before stays.
+    """
+    chunks = contacts.chunks(run=run, now=now(), room=room, after_row=after_row)
+    steps = portions(chunks, room, after_row)
+    with ThreadPoolExecutor(1, thread_name_prefix="list-reader") as thread:
+        loop = asyncio.get_running_loop()
+        coming = loop.run_in_executor(thread, next, steps, None)
+        while (portion := await coming) is not None:
+            if stop.is_set():
+                return False
+            coming = loop.run_in_executor(thread, next, steps, None)
+            try:
+                await _append(journal, run, portion)
+            except BaseException:
+                await asyncio.wait([coming])  # the thread ends before its list is let go
+                raise
+            progress(portion)
+    await journal.finish_reading(run, now())
+    return True
+
+
+async def _append(journal: Journal, run: int, portion: Portion) -> None:
+    await journal.append(
+        run,
+        portion.batches,
+        portion.rejected,
+        after_row=portion.after_row,
+        last_row=portion.last_row,
+    )
+
+
+def portions(chunks: Iterator[Chunk], room: int, after_row: int) -> Iterator[Portion]:
+    """Pack and freeze what the reader yields, as far as it fills batches; the rest at the end.
+
+    A row is in a portion only when all rows before it are, so calls held back for a fuller batch
+    hold back the rejected rows after them.
+    """
+    packer = Packer(room)
+    waiting: list[RejectedRow] = []
+    last_row = after_row
+    for chunk in chunks:
+        batches = [freeze(batch) for batch in packer.add(chunk.calls)]
+        waiting += chunk.rejected
+        last_row = chunk.last_row
+        held = packer.first_held
+        upto = last_row if held is None else held - 1
+        if upto > after_row:
+            rejected = [row for row in waiting if row.row <= upto]
+            waiting = [row for row in waiting if row.row > upto]
+            yield Portion(batches, rejected, after_row, upto)
+            after_row = upto
+    batches = [freeze(batch) for batch in packer.finish()]
+    if last_row > after_row:
+        yield Portion(batches, waiting, after_row, last_row)

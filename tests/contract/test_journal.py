@@ -1,0 +1,471 @@
+"""What every journal must do: the contracts of `Journal` and `Books`, verb by verb."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from builders import DAY, make_batch, make_data, make_run
+
+from phonon_bulk.batch import TRANSITIONS, State
+from phonon_bulk.call import RejectedRow
+from phonon_bulk.errors import JournalError, RunError, TransitionError
+from phonon_bulk.journal import Claim, Control, Journal, SettledBatch, Settlement
+from phonon_bulk.journal.books import SqliteBooks
+from phonon_bulk.journal.sqlite import SqliteJournal
+
+ME, OTHER = "me", "other"
+NOW = 1_795_400_000.0
+HEAD = b"h" * 32
+ACCEPTED = Settlement(State.ACCEPTED, "accepted", accepted=500, request_id="r-1")
+DOUBT = Settlement(State.IN_DOUBT, "lost", reason="no answer")
+AGAIN = Settlement(State.READY, "throttled", reason="HTTP 429", denied=True)
+REFUSED = Settlement(State.REFUSED, "bad_data", reason="Invalid Contact Number (205)")
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """Return where the journal is."""
+    return tmp_path / "journal.db"
+
+
+@pytest.fixture
+async def journal(path: Path) -> AsyncIterator[Journal]:
+    """Return an empty journal."""
+    journal = SqliteJournal(path)
+    yield journal
+    await journal.close()
+
+
+@pytest.fixture
+def books(journal: Journal, path: Path) -> Callable[[], SqliteBooks]:
+    """Return what opens the books of the journal."""
+    del journal  # it must be there first
+    return lambda: SqliteBooks(path)
+
+
+async def filled(journal: Journal, batches: int = 2, size: int = 500) -> int:
+    """Open a run with ready batches and return its number."""
+    run = await journal.open_run(make_run(), NOW)
+    rows = [range(n * size + 1, (n + 1) * size + 1) for n in range(batches)]
+    frozen = [make_batch(r) for r in rows]
+    await journal.append(run, frozen, [], after_row=0, last_row=batches * size)
+    await journal.finish_reading(run, NOW)
+    return run
+
+
+async def claim(journal: Journal, run: int, limit: int = 1, owner: str = ME) -> list[Claim]:
+    """Claim batches under a lease of a minute."""
+    return await journal.claim(run, owner=owner, limit=limit, now=NOW, lease_until=NOW + 60)
+
+
+async def sending(journal: Journal, run: int) -> Claim:
+    """Claim a batch and mark it as sending."""
+    (one,) = await claim(journal, run)
+    await journal.send(one, HEAD, ME, NOW)
+    return one
+
+
+def states(books: Callable[[], SqliteBooks], run: int) -> dict[State, int]:
+    """Return how many batches are in which state."""
+    with books() as opened:
+        return opened.counts(run).batches
+
+
+def listed(books: Callable[[], SqliteBooks], run: int) -> list[SettledBatch]:
+    """Return a run's batches as the export sees them."""
+    with books() as opened:
+        return list(opened.batches(run))
+
+
+# ---- opening and reading
+
+
+async def test_runs_are_numbered_and_kept(
+    journal: Journal, books: Callable[[], SqliteBooks]
+) -> None:
+    """Numbers grow from 1; what a run was opened with is read back."""
+    assert await journal.open_run(make_run(), NOW) == 1
+    assert await journal.open_run(make_run(campaign="other"), NOW + 1) == 2
+    with books() as opened:
+        assert [run.campaign for run in opened.runs(10)] == ["other", "premium-reminder"]
+        run = opened.run(1)
+    assert (run.flow_id, run.created_at, run.read_at, run.rows) == ("QG8k000A", NOW, None, 0)
+    assert run.control is Control.GO
+
+
+async def test_no_such_run(journal: Journal, books: Callable[[], SqliteBooks]) -> None:
+    """A run that is not there is an error that says how to find those that are."""
+    with books() as opened, pytest.raises(RunError, match="phonon-bulk runs"):
+        opened.run(7)
+    with pytest.raises(RunError, match="no run 7"):
+        await journal.control(7, Control.PAUSED, [Control.GO])
+
+
+async def test_append_accounts_for_every_row(
+    journal: Journal, books: Callable[[], SqliteBooks]
+) -> None:
+    """Rows become calls or rejected rows, and the sum is kept."""
+    run = await journal.open_run(make_run(), NOW)
+    bad = RejectedRow(3, "no usable number", "ACC3", ("12",), '{"tel1": "12"}')
+    await journal.append(run, [make_batch([1, 2, 4])], [bad], after_row=0, last_row=4)
+    with books() as opened:
+        record = opened.run(run)
+        assert (record.rows, record.calls, record.rejected) == (4, 3, 1)
+        assert list(opened.rejected(run)) == [bad]
+        assert opened.rejected_reasons(run, 5) == [("no usable number", 1, 3)]
+        (batch,) = opened.batches(run)
+    assert list(batch.rows) == [1, 2, 4]
+    assert batch.calls == make_data([1, 2, 4])
+
+
+async def test_rows_that_do_not_add_up_are_refused(
+    journal: Journal, books: Callable[[], SqliteBooks]
+) -> None:
+    """An append that loses a row is refused whole."""
+    run = await journal.open_run(make_run(), NOW)
+    with pytest.raises(Exception, match="CHECK"):
+        await journal.append(run, [make_batch([1, 2])], [], after_row=0, last_row=3)
+    with books() as opened:
+        assert opened.run(run).rows == 0
+        assert opened.counts(run).batches == {}
+
+
+async def test_two_readers_can_not_mix(journal: Journal) -> None:
+    """A second reader, standing elsewhere in the list, is refused."""
+    run = await journal.open_run(make_run(), NOW)
+    await journal.append(run, [make_batch([1, 2])], [], after_row=0, last_row=2)
+    with pytest.raises(TransitionError, match="another process"):
+        await journal.append(run, [make_batch([1, 2])], [], after_row=0, last_row=2)
+
+
+async def test_nothing_after_the_end(journal: Journal) -> None:
+    """A list that was read to its end takes no more rows, and ends once."""
+    run = await filled(journal)
+    with pytest.raises(TransitionError):
+        await journal.append(run, [make_batch([1001])], [], after_row=1000, last_row=1001)
+    with pytest.raises(TransitionError):
+        await journal.finish_reading(run, NOW)
+
+
+# ---- claiming
+
+
+async def test_claims_are_in_list_order_and_exclusive(journal: Journal) -> None:
+    """The oldest rows first, and no batch to two owners."""
+    run = await filled(journal, batches=3)
+    first = await claim(journal, run, limit=2)
+    second = await claim(journal, run, limit=5, owner=OTHER)
+    assert [c.first_row for c in first] == [1, 501]
+    assert [c.first_row for c in second] == [1001]
+    assert await claim(journal, run, limit=5) == []
+
+
+async def test_only_a_run_that_goes_is_claimed(journal: Journal) -> None:
+    """Nothing of a paused or stopped run is handed out, until it goes on."""
+    run = await filled(journal)
+    await journal.control(run, Control.PAUSED, [Control.GO])
+    assert await claim(journal, run) == []
+    with pytest.raises(RunError, match="paused"):
+        await journal.control(run, Control.STOPPED, [Control.GO], "why")
+    await journal.control(run, Control.GO, [Control.PAUSED])
+    assert len(await claim(journal, run)) == 1
+
+
+async def test_a_batch_put_off_is_not_claimed_early(journal: Journal) -> None:
+    """`not_before` holds a batch back, and says when there is work again."""
+    run = await filled(journal, batches=1)
+    one = await sending(journal, run)
+    later = Settlement(State.READY, "throttled", not_before=NOW + 10)
+    await journal.settle(one.batch, later, ME, NOW)
+    assert await claim(journal, run) == []
+    assert (await journal.next_work(run)).not_before == NOW + 10
+    assert len(await journal.claim(run, owner=ME, limit=1, now=NOW + 10, lease_until=NOW + 60)) == 1
+
+
+async def test_released_batches_are_ready(journal: Journal) -> None:
+    """What is given back can be claimed by another; only its holder can give it back."""
+    run = await filled(journal, batches=1)
+    (one,) = await claim(journal, run)
+    with pytest.raises(TransitionError):
+        await journal.release([one.batch], OTHER)
+    await journal.release([one.batch], ME)
+    assert len(await claim(journal, run, owner=OTHER)) == 1
+
+
+async def test_the_body_comes_with_the_claim(journal: Journal) -> None:
+    """A claim holds the frozen calls and their hash."""
+    run = await filled(journal, batches=1)
+    (one,) = await claim(journal, run)
+    assert one.sha256 == make_batch(range(1, 501)).sha256
+    assert (one.calls, one.attempts, one.doubted, one.denied, one.variant) == (
+        500,
+        0,
+        False,
+        False,
+        0,
+    )
+
+
+# ---- sending and settling
+
+
+async def test_accepted(journal: Journal, books: Callable[[], SqliteBooks]) -> None:
+    """A batch that was accepted keeps its request-id; it is never claimed again."""
+    run = await filled(journal, batches=1)
+    one = await sending(journal, run)
+    await journal.settle(one.batch, ACCEPTED, ME, NOW + 1)
+    (batch,) = listed(books, run)
+    assert (batch.state, batch.request_id, batch.attempts) == (State.ACCEPTED, "r-1", 1)
+    assert batch.settled_at == NOW + 1
+    assert await claim(journal, run) == []
+    with books() as opened:
+        assert opened.counts(run).accepted == 500
+
+
+async def test_every_attempt_is_counted(journal: Journal, books: Callable[[], SqliteBooks]) -> None:
+    """A batch sent three times shows three requests; `denied` is remembered with the bytes."""
+    run = await filled(journal, batches=1)
+    for _ in range(2):
+        one = await sending(journal, run)
+        await journal.settle(one.batch, AGAIN, ME, NOW)
+    one = await sending(journal, run)
+    assert one.denied
+    await journal.settle(one.batch, ACCEPTED, ME, NOW)
+    with books() as opened:
+        assert opened.counts(run).requests == 3
+
+
+async def test_another_variant_is_other_bytes(journal: Journal) -> None:
+    """A change of variant forgets what was answered to the old bytes."""
+    run = await filled(journal, batches=1)
+    one = await sending(journal, run)
+    await journal.settle(one.batch, AGAIN, ME, NOW)
+    one = await sending(journal, run)
+    await journal.settle(one.batch, Settlement(State.READY, "repeated", variant=1), ME, NOW)
+    (one,) = await claim(journal, run)
+    assert (one.variant, one.denied) == (1, False)
+
+
+async def test_an_answer_is_kept(journal: Journal, books: Callable[[], SqliteBooks]) -> None:
+    """What the provider said is read back byte for byte."""
+    run = await filled(journal, batches=1)
+    one = await sending(journal, run)
+    said = b'{"call-details": []}'
+    settlement = Settlement(State.ACCEPTED, "partial", accepted=1, request_id="r", answer=said)
+    await journal.settle(one.batch, settlement, ME, NOW)
+    assert listed(books, run)[0].answer == said
+
+
+async def test_refused_and_doubted(journal: Journal, books: Callable[[], SqliteBooks]) -> None:
+    """Refusals and doubts keep their reasons, and neither is claimed again."""
+    run = await filled(journal, batches=2)
+    for settlement in (REFUSED, DOUBT):
+        one = await sending(journal, run)
+        await journal.settle(one.batch, settlement, ME, NOW)
+    assert [(b.state, b.reason) for b in listed(books, run)] == [
+        (State.REFUSED, "Invalid Contact Number (205)"),
+        (State.IN_DOUBT, "no answer"),
+    ]
+    assert await claim(journal, run) == []
+
+
+@pytest.mark.parametrize("state", State)
+async def test_settling_follows_the_diagram(journal: Journal, state: State) -> None:
+    """From sending, only what the diagram allows can be settled."""
+    run = await filled(journal, batches=1)
+    one = await sending(journal, run)
+    accepted = 500 if state is State.ACCEPTED else 0
+    settlement = Settlement(state, "accepted", accepted=accepted)
+    if (State.SENDING, state) in TRANSITIONS and state is not State.SPLIT:
+        await journal.settle(one.batch, settlement, ME, NOW)
+    else:
+        with pytest.raises(TransitionError):
+            await journal.settle(one.batch, settlement, ME, NOW)
+
+
+async def test_guards(journal: Journal) -> None:
+    """Sending and settling need the state and the owner; a second time is an error."""
+    run = await filled(journal, batches=1)
+    (one,) = await claim(journal, run)
+    with pytest.raises(TransitionError):
+        await journal.settle(one.batch, ACCEPTED, ME, NOW)
+    with pytest.raises(TransitionError):
+        await journal.send(one, HEAD, OTHER, NOW)
+    await journal.send(one, HEAD, ME, NOW)
+    with pytest.raises(TransitionError):
+        await journal.send(one, HEAD, ME, NOW)
+    with pytest.raises(TransitionError):
+        await journal.release([one.batch], ME)
+    with pytest.raises(TransitionError):
+        await journal.settle(one.batch, ACCEPTED, OTHER, NOW)
+    await journal.settle(one.batch, ACCEPTED, ME, NOW)
+    with pytest.raises(TransitionError):
+        await journal.settle(one.batch, DOUBT, ME, NOW)
+
+
+async def test_one_failure_takes_only_itself(journal: Journal) -> None:
+    """Of changes committed together, the one that fails takes back nothing but itself."""
+    run = await filled(journal, batches=20)
+    claims = await claim(journal, run, limit=20)
+    sends = [journal.send(c, HEAD, OTHER if c is claims[7] else ME, NOW) for c in claims]
+    results = await asyncio.gather(*sends, return_exceptions=True)
+    assert [i for i, r in enumerate(results) if isinstance(r, TransitionError)] == [7]
+    assert [r for r in results if not isinstance(r, TransitionError)] == [1] * 19
+
+
+# ---- splitting and expiring
+
+
+async def test_split_into_halves(journal: Journal, books: Callable[[], SqliteBooks]) -> None:
+    """Halves take the batch's place, are claimed next, and hold all of its calls."""
+    run = await filled(journal, batches=2)
+    one = await sending(journal, run)
+    halves = [make_batch(range(1, 251)), make_batch(range(251, 501))]
+    answered = Settlement(State.SPLIT, "bad_data", http_status=200, code=205)
+    await journal.split(one, halves, ME, NOW, answered=answered, reason="Invalid Contact Number")
+    assert [c.first_row for c in await claim(journal, run, limit=3)] == [1, 251, 501]
+    assert sum(len(batch.rows) for batch in listed(books, run)) == 1000
+    assert states(books, run)[State.SPLIT] == 1
+
+
+async def test_a_split_that_loses_calls_is_refused(
+    journal: Journal, books: Callable[[], SqliteBooks]
+) -> None:
+    """The parts must hold every call, or nothing happens."""
+    run = await filled(journal, batches=1)
+    one = await sending(journal, run)
+    with pytest.raises(TransitionError, match="do not hold all"):
+        await journal.split(one, [make_batch(range(1, 500))], ME, NOW, answered=AGAIN, reason="bad")
+    assert states(books, run) == {State.SENDING: 1}
+
+
+async def test_expired_calls_are_set_apart(
+    journal: Journal, books: Callable[[], SqliteBooks]
+) -> None:
+    """Of a claimed batch, the calls whose date has passed expire and the others stay ready."""
+    run = await filled(journal, batches=1)
+    (one,) = await claim(journal, run)
+    living = make_batch(range(1, 400), DAY + timedelta(days=1))
+    expired = make_batch(range(400, 501))
+    await journal.split(one, [living], ME, NOW, reason="too late", expired=expired)
+    assert states(books, run) == {State.SPLIT: 1, State.READY: 1, State.EXPIRED: 1}
+    assert listed(books, run)[1].reason == "too late"
+
+
+async def test_expire_and_cancel(journal: Journal, books: Callable[[], SqliteBooks]) -> None:
+    """A claimed batch can expire; the ready ones of a run can be cancelled, all at once."""
+    run = await filled(journal, batches=3)
+    (one,) = await claim(journal, run)
+    await journal.expire(one.batch, ME, NOW, "too late")
+    assert await journal.cancel_ready(run, NOW, "by Asha") == 2
+    assert states(books, run) == {State.EXPIRED: 1, State.CANCELLED: 2}
+
+
+# ---- leases
+
+
+async def test_lost_leases(journal: Journal, books: Callable[[], SqliteBooks]) -> None:
+    """A lost claim is ready again; what was being sent is in doubt, with the reason."""
+    run = await filled(journal, batches=2)
+    await sending(journal, run)
+    await claim(journal, run)
+    assert await journal.recover(NOW + 59) == (0, 0)
+    assert await journal.recover(NOW + 60) == (1, 1)
+    assert states(books, run) == {State.READY: 1, State.IN_DOUBT: 1}
+    assert "ended before" in (listed(books, run)[0].reason or "")
+
+
+async def test_renewed_leases_are_kept(journal: Journal) -> None:
+    """A renewal lengthens what its owner holds and nothing else."""
+    run = await filled(journal, batches=2)
+    await claim(journal, run)
+    await claim(journal, run, owner=OTHER)
+    await journal.renew(ME, NOW + 600)
+    assert await journal.recover(NOW + 60) == (1, 0)
+    assert (await journal.next_work(run)).lease_until == NOW + 600
+
+
+async def test_who_lost_a_lease_settles_nothing(journal: Journal) -> None:
+    """A process that wakes up after its lease was lost cannot settle what is in doubt."""
+    run = await filled(journal, batches=1)
+    one = await sending(journal, run)
+    await journal.recover(NOW + 60)
+    with pytest.raises(TransitionError):
+        await journal.settle(one.batch, ACCEPTED, ME, NOW + 61)
+
+
+# ---- waiting
+
+
+async def test_next_work(journal: Journal) -> None:
+    """It says whether rows are to come, batches are ready, and leases are held."""
+    run = await journal.open_run(make_run(), NOW)
+    work = await journal.next_work(run)
+    assert (work.reading, work.not_before, work.lease_until) == (True, None, None)
+    await journal.append(run, [make_batch([1])], [], after_row=0, last_row=1)
+    assert (await journal.next_work(run)).not_before == 0.0
+    await claim(journal, run)
+    work = await journal.next_work(run)
+    assert (work.not_before, work.lease_until) == (None, NOW + 60)
+
+
+async def test_wait_wakes_for_an_append(journal: Journal) -> None:
+    """Whoever waits for work is woken by an append, long before its time is over."""
+    run = await journal.open_run(make_run(), NOW)
+    await claim(journal, run)
+    waiting = asyncio.create_task(journal.wait(60.0))
+    await journal.append(run, [make_batch([1])], [], after_row=0, last_row=1)
+    await asyncio.wait_for(waiting, 5)
+
+
+async def test_wait_ends_by_itself(journal: Journal) -> None:
+    """Without an append, waiting ends after its seconds."""
+    await asyncio.wait_for(journal.wait(0.0), 5)
+
+
+# ---- the end
+
+
+async def test_it_outlives_its_process(path: Path) -> None:
+    """What a verb has returned for is there when the journal is opened again."""
+    journal = SqliteJournal(path)
+    run = await filled(journal, batches=1)
+    one = await sending(journal, run)
+    await journal.settle(one.batch, ACCEPTED, ME, NOW)
+    await journal.close()
+    with SqliteBooks(path) as books:
+        assert books.counts(run).batches == {State.ACCEPTED: 1}
+
+
+async def test_a_closed_journal_takes_nothing(path: Path) -> None:
+    """After close, a verb raises instead of waiting for ever."""
+    journal = SqliteJournal(path)
+    await journal.close()
+    with pytest.raises(JournalError, match="closed"):
+        await journal.recover(NOW)
+
+
+async def test_set_flow(journal: Journal, books: Callable[[], SqliteBooks]) -> None:
+    """The flow of a run can be mended; that of a run that is not there can't."""
+    run = await filled(journal)
+    await journal.set_flow(run, "QG8k000B")
+    with books() as opened:
+        assert opened.run(run).flow_id == "QG8k000B"
+    with pytest.raises(TransitionError):
+        await journal.set_flow(run + 1, "QG8k000B")
+
+
+async def test_reasons(journal: Journal, books: Callable[[], SqliteBooks]) -> None:
+    """Reasons of calls not placed are summed, those of a partial success by what was left out."""
+    run = await filled(journal, batches=2)
+    partial = Settlement(State.ACCEPTED, "partial", accepted=480, reason="not listed")
+    for settlement in (partial, REFUSED):
+        one = await sending(journal, run)
+        await journal.settle(one.batch, settlement, ME, NOW)
+    with books() as opened:
+        assert opened.reasons(run, 5) == [
+            ("refused", "Invalid Contact Number (205)", 500),
+            ("accepted", "not listed", 20),
+        ]

@@ -1,0 +1,178 @@
+"""What answers mean, per endpoint."""
+
+import orjson
+import pytest
+
+from phonon_bulk.response import (
+    CallDetail,
+    Verdict,
+    call_details,
+    placed,
+    read,
+    read_retry_after,
+)
+
+
+def answer(endpoint="bulk", status=200, headers=None, body=None, **fields):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN003, ANN201
+    """Read an answer made of `fields`, in which `code` stands for api-response-code."""
+    if body is None:
+        names = {"code": "api-response-code", "message": "api-response-message"}
+        body = orjson.dumps({names.get(k, k.replace("_", "-")): v for k, v in fields.items()})
+    return read(endpoint, status, body, now=0.0, headers=headers or {})
+
+
+# The status code table of phonon-api.md, row by row: what it says about the batch.
+TABLE = [
+    (200, Verdict.ACCEPTED),
+    (201, Verdict.REPEATED),
+    (400, Verdict.BAD_DATA),
+    (210, Verdict.BAD_DATA),
+    (205, Verdict.BAD_DATA),
+    (402, Verdict.BAD_DATA),
+    (302, Verdict.BAD_DATA),
+    (303, Verdict.BAD_DATA),
+    (301, Verdict.SETUP),
+    (304, Verdict.SETUP),
+    (203, Verdict.SETUP),
+    (401, Verdict.ACCOUNT),
+    (211, Verdict.ACCOUNT),
+    (212, Verdict.ACCOUNT),
+    (207, Verdict.ACCOUNT),
+    (208, Verdict.ACCOUNT),
+    (204, Verdict.ACCOUNT),
+    (206, Verdict.UNCLEAR),
+    (500, Verdict.UNCLEAR),
+    (213, Verdict.UNCLEAR),
+    (999, Verdict.UNCLEAR),
+]
+
+
+@pytest.mark.parametrize("endpoint", ["bulk", "realtime"])
+@pytest.mark.parametrize(("code", "verdict"), TABLE)
+def test_code(endpoint: str, code: int, verdict: Verdict) -> None:
+    """Every documented code means what the table says, under HTTP 200."""
+    assert answer(endpoint, code=code, request_id="r").verdict is verdict
+
+
+@pytest.mark.parametrize(("code", "verdict"), [row for row in TABLE if row[0] in {400, 401, 402}])
+def test_error_under_its_own_status(code: int, verdict: Verdict) -> None:
+    """An error's code means the same under a matching HTTP status."""
+    assert answer(status=code, code=code).verdict is verdict
+
+
+def test_202_has_two_meanings() -> None:
+    """202 is Accepted on bulk and Invalid Security ID on real time."""
+    assert answer("bulk", 202, code=202, message="Accepted", request_id="r").verdict == "accepted"
+    refused = answer("realtime", 200, code=202, message="Invalid Security ID")
+    assert refused.verdict is Verdict.SETUP
+    assert refused.message == "Invalid Security ID"
+
+
+def test_202_by_its_endpoint_without_a_message() -> None:
+    """Without a message, the endpoint alone says which 202 it is."""
+    assert answer("bulk", 202, code=202).verdict is Verdict.ACCEPTED
+    assert answer("realtime", 200, code=202).verdict is Verdict.SETUP
+
+
+def test_202_by_its_message_against_its_endpoint() -> None:
+    """A message of the other endpoint's dialect is believed."""
+    assert answer("bulk", 200, code=202, message="Invalid Security ID").verdict is Verdict.SETUP
+    assert answer("realtime", 202, code=202, message="Accepted").verdict is Verdict.ACCEPTED
+
+
+def test_success_under_a_server_error_is_unclear() -> None:
+    """Success that arrives as HTTP 502 settles nothing."""
+    assert answer(status=502, code=200, message="Success").verdict is Verdict.UNCLEAR
+
+
+def test_request_id_and_details_are_kept() -> None:
+    """A real-time success carries a request-id and one detail per call."""
+    details = [{"client-identifier": "A", "phonon-uuid": "u1"}]
+    read_ = answer("realtime", code=200, request_id="r1", call_details=details)
+    assert read_.request_id == "r1"
+    assert read_.details == (CallDetail("A", "u1"),)
+
+
+def test_null_details() -> None:
+    """The bulk endpoint's call-details are null."""
+    assert answer("bulk", 202, code=202, request_id="r", call_details=None).details is None
+
+
+def test_partial_success_needs_its_list() -> None:
+    """209 is accepted for the calls listed; without a list it says nothing about any call."""
+    listed = answer(code=209, request_id="r", call_details=[{"client-identifier": "A"}])
+    assert listed.verdict is Verdict.PARTIAL
+    assert answer(code=209, request_id="r", call_details=None).verdict is Verdict.UNCLEAR
+
+
+@pytest.mark.parametrize(
+    ("status", "verdict"),
+    [
+        (403, Verdict.ACCOUNT),
+        (404, Verdict.SETUP),
+        (405, Verdict.SETUP),
+        (302, Verdict.SETUP),
+        (413, Verdict.BAD_DATA),
+        (429, Verdict.THROTTLED),
+        (500, Verdict.UNCLEAR),
+        (502, Verdict.UNCLEAR),
+        (503, Verdict.UNCLEAR),
+        (400, Verdict.UNCLEAR),
+        (200, Verdict.UNCLEAR),
+        (204, Verdict.UNCLEAR),
+    ],
+)
+@pytest.mark.parametrize("body", [b"", b"<html>", b"[1]", b"null", b"7", b'{"a":1}', b"\xff"])
+def test_status_without_a_readable_body(status: int, verdict: Verdict, body: bytes) -> None:
+    """Without a code, the HTTP status is all there is; what it does not settle is unclear."""
+    assert answer(status=status, body=body).verdict is verdict
+
+
+@pytest.mark.parametrize("code", [True, "200", 200.0, None, [200]])
+def test_code_of_a_wrong_type(code: object) -> None:
+    """A code that is no whole number is no code."""
+    assert answer(code=code).verdict is Verdict.UNCLEAR
+
+
+def test_429_wins_over_its_body() -> None:
+    """HTTP 429 was not taken, whatever stands in its body."""
+    assert answer(status=429, code=200, message="Success").verdict is Verdict.THROTTLED
+
+
+def test_the_message_is_ours() -> None:
+    """The provider's free text, which may quote contact data, goes into no message."""
+    read_ = answer(status=200, code=999, message="bad number 919812345678")
+    assert "9198" not in read_.message
+    assert "9198" not in repr(read_)
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [
+        (None, None),
+        ("0", 0.0),
+        (" 120 ", 120.0),
+        ("Thu, 01 Jan 1970 00:01:30 GMT", 30.0),
+        ("Thu, 01 Jan 1970 00:00:30 GMT", 0.0),
+        ("soon", None),
+        ("-5", None),
+        ("", None),
+    ],
+)
+def test_retry_after(value: str | None, seconds: float | None) -> None:
+    """Retry-After is read as seconds and as a date, and is never negative."""
+    assert read_retry_after(value, now=60.0) == seconds
+
+
+def test_placed_matches_by_identifier_in_order() -> None:
+    """Details are matched by client-identifier; equal ones in the order they come."""
+    details = [CallDetail("B", "u1"), CallDetail("A", "u2"), CallDetail("A", "u3")]
+    found = placed(["A", "X", "A", "A", "B"], details)
+    assert [d and d.phonon_uuid for d in found] == ["u2", None, "u3", None, "u1"]
+
+
+def test_kept_details_are_read_back() -> None:
+    """An answer that was kept gives its details again; another gives none."""
+    body = b'{"call-details":[{"client-identifier":"A","phonon-uuid":"u"},{"x":1},3]}'
+    assert call_details(body) == (CallDetail("A", "u"),)
+    assert call_details(b"<html>") is None
