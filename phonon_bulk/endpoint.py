@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 import aiohttp
 
 from phonon_bulk import __version__
-from phonon_bulk.config import EndpointSettings
+from phonon_bulk.config import EndpointSettings, is_loopback
 from phonon_bulk.response import Answer, Verdict, read
 
 MAX_ANSWER_BYTES = 4_000_000
@@ -24,7 +24,6 @@ _HEADERS = {
     "Content-Type": "application/json",
     "User-Agent": f"phonon-bulk/{__version__}",
 }
-_LOOPBACK = {"127.0.0.1", "localhost", "::1"}
 
 
 class Endpoint:
@@ -50,7 +49,7 @@ class Endpoint:
             timeout=self._timeout,
             headers=_HEADERS,
             # A company's proxy is honoured; a simulator on this machine is never behind one.
-            trust_env=self._host not in _LOOPBACK,
+            trust_env=not is_loopback(self._host),
         )
         return self
 
