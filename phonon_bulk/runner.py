@@ -72,22 +72,23 @@ async def carry_out(
 ) -> Outcome:
     """Send a run, reading what is left of its list at the same time; return how that ended.
 
-    If the list turns out to be unreadable half-way, sending stops as well (a list that is damaged
+    A run that the provider blocks is read to its end all the same: what is in the journal needs no
+    list any more. If the list turns out to be unreadable half-way, sending stops as well (a list that is damaged
     may be the wrong list), what was sent is settled, and the ListError is raised.
     """
     returned, doubted = await journal.recover(now())
     if returned or doubted:
         log.info("journal.recovered", run=run, returned=returned, in_doubt=doubted)
-    ended = asyncio.Event()  # whichever ends first ends the other: the caller, or the sending
-    relay = asyncio.create_task(_relay(stop, ended), name="stop relay")
-    sending = asyncio.create_task(dispatcher.run(ended), name="sending")
-    sending.add_done_callback(lambda _task: ended.set())
+    end_reading, end_sending = asyncio.Event(), asyncio.Event()
+    relay = asyncio.create_task(_relay(stop, end_reading, end_sending), name="stop relay")
+    sending = asyncio.create_task(dispatcher.run(end_sending), name="sending")
+    sending.add_done_callback(lambda task: _on_fault(task, end_reading))
     try:
         if reading is not None:
-            await read_list(journal, run, reading, ended, watcher)
+            await read_list(journal, run, reading, end_reading, watcher)
         return await sending
     except ListError:
-        ended.set()
+        end_sending.set()
         await sending
         raise
     finally:
@@ -98,6 +99,12 @@ async def carry_out(
             sending.exception()  # seen; the error of whichever half failed first is on its way
 
 
-async def _relay(stop: asyncio.Event, ended: asyncio.Event) -> None:
+async def _relay(stop: asyncio.Event, *others: asyncio.Event) -> None:
     await stop.wait()
-    ended.set()
+    for other in others:
+        other.set()
+
+
+def _on_fault(task: "asyncio.Task[Outcome]", end_reading: asyncio.Event) -> None:
+    if not task.cancelled() and task.exception() is not None:
+        end_reading.set()

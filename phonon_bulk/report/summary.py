@@ -36,6 +36,8 @@ class Summary:
     requests: int
     seconds: float
     exit: int
+    list_read: bool
+    """Whether all rows of the list are in the journal."""
     reason: str | None = None
     reasons: list[dict[str, Any]] = field(default_factory=list)
     """Why contacts were not placed: `state`, `reason`, `contacts`, and an example's `row`."""
@@ -102,6 +104,7 @@ def add_up(run: Run, counts: RunCounts, seconds: float, reasons: list[dict[str, 
         requests=counts.requests,
         seconds=seconds,
         exit=_exit(run, state, sums),
+        list_read=run.read_at is not None,
         reason=run.reason,
         reasons=reasons,
     )
@@ -157,6 +160,8 @@ def to_text(summary: Summary) -> str:
         if (value := getattr(summary, name))
     ]
     lines += _sum("calls", summary.calls, states)
+    if not summary.list_read:
+        lines += ["", f"  the list is read up to row {summary.rows:,} only; resume reads on"]
     lines += ["", f"  {_figures(summary)}"]
     lines += _why(summary)
     return "\n".join(lines)

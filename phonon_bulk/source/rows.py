@@ -7,6 +7,7 @@ others like it; tests/integration/test_source_csv.py has the cases).
 
 import csv
 import io
+from codecs import BOM_UTF8
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import BinaryIO
@@ -87,6 +88,8 @@ class _PieceReader:
             ragged.append(Ragged(first + row.number - 1, self._fields(row.text)))
             return "skip"
 
+        if data.startswith(BOM_UTF8):
+            data = b"\n" + data  # here it is text, which Arrow would skip
         table = arrow_csv.read_csv(
             pa.BufferReader(data),
             read_options=arrow_csv.ReadOptions(

@@ -1,9 +1,13 @@
 """What answers mean, per endpoint."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import orjson
 import pytest
 
 from phonon_bulk.response import (
+    Answer,
     CallDetail,
     Verdict,
     call_details,
@@ -13,7 +17,13 @@ from phonon_bulk.response import (
 )
 
 
-def answer(endpoint="bulk", status=200, headers=None, body=None, **fields):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN003, ANN201
+def answer(
+    endpoint: str = "bulk",
+    status: int = 200,
+    headers: Mapping[str, str] | None = None,
+    body: bytes | None = None,
+    **fields: Any,
+) -> Answer:
     """Read an answer made of `fields`, in which `code` stands for api-response-code."""
     if body is None:
         names = {"code": "api-response-code", "message": "api-response-message"}

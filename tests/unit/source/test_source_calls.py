@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 
+import orjson
 import pyarrow as pa
 import pytest
 from hypothesis import given
@@ -124,7 +125,9 @@ def test_any_row_is_what_its_plain_definition_says(
 
 
 @given(st.lists(st.tuples(NASTY, NASTY), min_size=1, max_size=10))
-def test_every_value_is_written_as_orjson_writes_it(rows: list[tuple[str, str]]) -> None:
+def test_every_value_is_written_as_orjson_writes_it(
+    check: Check, rows: list[tuple[str, str]]
+) -> None:
     """Quotes, backslashes, control characters, NUL, other scripts: the same bytes."""
     columns = Columns(("tel1", "a", "b"), (0,), (("$flow.key.A", 1), ("$flow.key.B", 2)))
     check(columns, [(NUMBER, *row) for row in rows])
@@ -163,7 +166,7 @@ USUAL = [
     ("", "", "919812345678", "", ""),
     ("ACC 1", "2026-11-24T10:00:00+05:30", "919812345678", "919812345679", "14155550100"),
     (" ACC1 ", "2026-11-24 00:00", "+91 98123-45678", "bad", "919812345678"),
-    ("é" * 0 + "~", "2099-01-01 10:00:00", "+9812345678", "(1415) 555.0100", ""),
+    ("~", "2099-01-01 10:00:00", "+9812345678", "(1415) 555.0100", ""),
 ]
 
 
@@ -190,11 +193,14 @@ def test_a_call_without_keys_has_an_empty_list() -> None:
     """`keys` is there, as in every call."""
     with CallWriter(Columns(("tel1",), (0,)), GIVEN) as writer:
         block, _ = writer.write(table([(NUMBER,)], first=12))
-    assert calls_in(block)[0][:2] == (
-        12,
-        b'{"client-identifier":"7-12","start-time":"2026-11-24T10:00:00+05:30",'
-        b'"contact-numbers":["919812345678"],"keys":[]}',
-    )
+    [(row, call, _)] = calls_in(block)
+    assert row == 12
+    assert orjson.loads(call) == {
+        "client-identifier": "7-12",
+        "start-time": "2026-11-24T10:00:00+05:30",
+        "contact-numbers": [NUMBER],
+        "keys": [],
+    }
 
 
 def test_ragged_and_rejected_rows_are_told_in_the_order_of_the_list() -> None:
