@@ -36,7 +36,7 @@ _DRAIN_SECONDS = 10.0
 
 SETTINGS = """\
 # Made by `make demo`. Three lines are enough to send to a simulator.
-journal = "sqlite:///journal.db"
+journal = "sqlite:journal.db"
 security_id_file = "security-id"
 
 [endpoints.bulk]

@@ -1,6 +1,7 @@
 """The script that people write today, to measure phonon-bulk against.
 
-    PHONON_BULK_SECURITY_ID=... python benchmarks/plain_script.py contacts.csv --url URL --flow-id ID
+    export PHONON_BULK_SECURITY_ID=...
+    python benchmarks/plain_script.py contacts.csv --url URL --flow-id ID
 
 Reads a list in Phonon's template with csv.DictReader, sends 500 calls a request with aiohttp, 32
 requests at once, under aiolimiter's 30,000 a minute, and prints how many were accepted. It is meant

@@ -73,8 +73,8 @@ async def carry_out(
     """Send a run, reading what is left of its list at the same time; return how that ended.
 
     A run that the provider blocks is read to its end all the same: what is in the journal needs no
-    list any more. If the list turns out to be unreadable half-way, sending stops as well (a list that is damaged
-    may be the wrong list), what was sent is settled, and the ListError is raised.
+    list any more. If the list turns out to be unreadable half-way, sending stops as well (a list
+    that is damaged may be the wrong list), what was sent is settled, and the ListError is raised.
     """
     returned, doubted = await journal.recover(now())
     if returned or doubted:

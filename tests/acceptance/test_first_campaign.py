@@ -14,9 +14,10 @@ from desk import COMMAND, Desk, Start, agree, json_lines, until
 from pyarrow import parquet
 
 SUMMARY_KEYS = (
-    "run campaign state rows rejected suppressed duplicates calls accepted refused expired "
-    "cancelled in_doubt to_send batches requests seconds exit"
-).split()
+    *("run", "campaign", "state", "rows", "rejected", "suppressed", "duplicates", "calls"),
+    *("accepted", "refused", "expired", "cancelled", "in_doubt", "to_send"),
+    *("batches", "requests", "seconds", "exit"),
+)
 
 
 def test_every_contact_is_accounted_for(desk: Desk, simulate: Start) -> None:
@@ -234,7 +235,7 @@ def test_the_limit_shapes_the_requests(desk: Desk, simulate: Start) -> None:
 
 @pytest.mark.parametrize("flags", [[], ["--no-uvloop"]])
 def test_both_event_loops(desk: Desk, simulate: Start, flags: list[str]) -> None:
-    """uvloop is the default and can be turned off by a flag."""
+    """The loop uvloop is the default and can be turned off by a flag."""
     simulator = simulate()
     desk.settings(simulator.url)
     desk.campaign()

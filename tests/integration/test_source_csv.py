@@ -1,16 +1,13 @@
 """Contact lists as files: what is written in them is what becomes calls or rejected rows."""
 
 import csv
-import gc
 import io
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from unittest.mock import patch
 
-import duckdb
 import orjson
 import pytest
 from hypothesis import example, given
@@ -18,7 +15,6 @@ from hypothesis import strategies as st
 
 from phonon_bulk.batch import room_for_calls
 from phonon_bulk.call import RejectedRow
-from phonon_bulk.config import MappingSettings
 from phonon_bulk.errors import ListError
 from phonon_bulk.source import Chunk, ContactList, open_list, scan
 

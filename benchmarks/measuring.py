@@ -1,0 +1,96 @@
+"""Runs a command and counts what it took; describes the machine, with no names and no paths."""
+
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+_PACKAGES = (
+    "aiohttp",
+    "aiolimiter",
+    "duckdb",
+    "orjson",
+    "phonon-bulk",
+    "pyarrow",
+    "uvloop",
+    "zstandard",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What one process took."""
+
+    seconds: float
+    cpu_seconds: float
+    peak_mb: float
+
+    def figures(self, contacts: int) -> dict[str, float]:
+        """Return the figures that are shown and kept."""
+        return {
+            "contacts_per_second": round(contacts / self.seconds),
+            "contacts_per_cpu_second": round(contacts / self.cpu_seconds),
+            "seconds": round(self.seconds, 2),
+            "cpu_seconds": round(self.cpu_seconds, 2),
+            "peak_mb": round(self.peak_mb, 1),
+        }
+
+
+def measured(command: list[str], folder: Path, env: Mapping[str, str]) -> tuple[Usage, bytes]:
+    """Run a command to its end in `folder`; return what it took and its standard output.
+
+    Ends this program if the command fails.
+    """
+    output = folder / "output"
+    with output.open("wb") as file:
+        began = time.perf_counter()
+        process = subprocess.Popen(command, cwd=folder, env=env, stdout=file)
+        try:
+            _, status, usage = os.wait4(process.pid, 0)
+        except BaseException:
+            process.kill()
+            process.wait()
+            raise
+        seconds = time.perf_counter() - began
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        sys.exit(f"exit code {process.returncode} from: {' '.join(command)}")
+    # The peak is counted in KiB, on macOS in bytes.
+    peak = usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    return Usage(seconds, usage.ru_utime + usage.ru_stime, peak / 1e6), output.read_bytes()
+
+
+def on_core(core: int, *, pin: bool = True) -> list[str]:
+    """Return what stands before a command so that it keeps to a core, if that can be done."""
+    possible = shutil.which("taskset") and (os.cpu_count() or 1) > 1
+    return ["taskset", "-c", str(core)] if pin and possible else []
+
+
+def machine() -> dict[str, Any]:
+    """Return what a reader must know to compare the figures with others."""
+    return {
+        "cpu": _cpu_model(),
+        "cores": os.cpu_count(),
+        "memory_gb": round(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 1e9),
+        "system": f"{platform.system()} {platform.release()} {platform.machine()}",
+        "python": f"{platform.python_implementation()} {platform.python_version()}",
+        # Not imported: that would make this process larger, and the peak memory of a child is
+        # never counted as less than that of the process that started it.
+        "packages": {name: version(name) for name in _PACKAGES},
+    }
+
+
+def _cpu_model() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor()
+    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return models[0] if models else platform.processor()

@@ -1,0 +1,394 @@
+"""The dispatcher on a real journal, with an endpoint that answers as the test says."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, cast
+
+import orjson
+import pytest
+from builders import DAY, FLOW_ID, SECURITY_ID, make_batch, make_call, make_data, make_run
+
+from phonon_bulk.batch import Batch, Head, State
+from phonon_bulk.call import INDIA, encode
+from phonon_bulk.dispatch import REFUSALS_BEFORE_STOP, Dispatcher, Ending, Outcome, Pace
+from phonon_bulk.endpoint import Endpoint
+from phonon_bulk.errors import JournalError
+from phonon_bulk.journal import Control, FrozenBatch, RunCounts
+from phonon_bulk.journal.books import SqliteBooks
+from phonon_bulk.journal.frozen import freeze
+from phonon_bulk.journal.sqlite import SqliteJournal
+from phonon_bulk.limiter import Limiter
+from phonon_bulk.response import Answer, Verdict
+from phonon_bulk.retry import Policy
+
+NOON = datetime(DAY.year, DAY.month, DAY.day, 12, tzinfo=INDIA).astimezone(UTC).timestamp()
+QUICK = Pace(
+    workers=4, drain_timeout=0.05, policy=Policy(first=0.001, most=0.002, give_up_after=60)
+)
+OK = Answer(Verdict.ACCEPTED, "Accepted", http_status=202, code=202, request_id="r")
+
+Say = Callable[[int, bytes], Awaitable[Answer]]
+
+
+@dataclass
+class Script:
+    """An endpoint that answers its nth request (from 0) as `say` tells it."""
+
+    say: Say
+    bodies: list[bytes] = field(default_factory=list)
+    at_once: int = 0
+    most_at_once: int = 0
+
+    async def post(self, body: bytes) -> Answer:
+        """Answer one body."""
+        number = len(self.bodies)
+        self.bodies.append(body)
+        self.at_once += 1
+        self.most_at_once = max(self.most_at_once, self.at_once)
+        try:
+            return await self.say(number, body)
+        finally:
+            self.at_once -= 1
+
+
+def answers(*first: Verdict, then: Answer = OK) -> Say:
+    """Return what answers with the given verdicts, then with `then`."""
+
+    async def say(number: int, _body: bytes) -> Answer:
+        await asyncio.sleep(0)
+        return Answer(first[number], f"said {first[number]}") if number < len(first) else then
+
+    return say
+
+
+@pytest.fixture
+async def journal(tmp_path: Path) -> AsyncIterator[SqliteJournal]:
+    """Return an empty journal."""
+    journal = SqliteJournal(tmp_path / "journal.db")
+    yield journal
+    await journal.close()
+
+
+async def opened(journal: SqliteJournal, *batches: FrozenBatch, read: bool = True) -> int:
+    """Open a run with the given batches."""
+    run = await journal.open_run(make_run(), NOON)
+    last_row = sum(batch.calls for batch in batches)
+    await journal.append(run, batches, [], after_row=0, last_row=last_row)
+    if read:
+        await journal.finish_reading(run, NOON)
+    return run
+
+
+def ten_batches() -> list[FrozenBatch]:
+    """Return ten batches of three calls."""
+    return [make_batch(range(n * 3 + 1, n * 3 + 4)) for n in range(10)]
+
+
+def dispatcher(
+    journal: SqliteJournal, run: int, script: Script, pace: Pace = QUICK, **more: Any
+) -> Dispatcher:
+    """Return what sends a run to a script, at noon of the day of its calls."""
+    head = Head(SECURITY_ID, FLOW_ID)
+    more = {"clock": lambda: NOON, "chance": lambda: 1.0, **more}
+    endpoint = cast(Endpoint, script)
+    return Dispatcher(journal, endpoint, Limiter(None), head, run=run, pace=pace, **more)
+
+
+async def sent(
+    journal: SqliteJournal, run: int, say: Say, pace: Pace = QUICK, **more: Any
+) -> tuple[Outcome, Script, RunCounts]:
+    """Send a run to its end; return how it ended, what was posted, and the books."""
+    script = Script(say)
+    outcome = await asyncio.wait_for(
+        dispatcher(journal, run, script, pace, **more).run(asyncio.Event()), 20
+    )
+    return outcome, script, counts(journal, run)
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Return when the condition holds."""
+    async with asyncio.timeout(20):
+        while not condition():  # noqa: ASYNC110 - what is waited for sets no event
+            await asyncio.sleep(0.01)
+
+
+def counts(journal: SqliteJournal, run: int) -> RunCounts:
+    """Return the sums of a run."""
+    with SqliteBooks(journal.path) as books:
+        return books.counts(run)
+
+
+async def test_bodies_go_out_as_they_were_frozen(journal: SqliteJournal) -> None:
+    """What is posted is the head and the frozen calls, each batch once."""
+    run = await opened(journal, *ten_batches())
+    outcome, script, books = await sent(journal, run, answers())
+    assert outcome == Outcome(Ending.FINISHED)
+    head = f'{{"api-version":"1.0","security-id":"{SECURITY_ID}","flow-id":"{FLOW_ID}","calls":['
+    bodies = [head.encode() + make_data(range(n * 3 + 1, n * 3 + 4)) + b"]}" for n in range(10)]
+    assert sorted(script.bodies) == sorted(bodies)
+    assert books.batches == {State.ACCEPTED: 10}
+
+
+async def test_the_pool_posts_concurrently(journal: SqliteJournal) -> None:
+    """As many posts as workers are under way at once."""
+    run = await opened(journal, *ten_batches())
+    together = asyncio.Barrier(4)
+
+    async def say(number: int, _body: bytes) -> Answer:
+        if number < 8:
+            await asyncio.wait_for(together.wait(), 10)
+        return OK
+
+    _, script, _ = await sent(journal, run, say)
+    assert script.most_at_once == 4
+
+
+async def test_surely_not_taken_is_sent_again(journal: SqliteJournal) -> None:
+    """No connection, HTTP 429: the same bytes go out later, and nothing is in doubt."""
+    run = await opened(journal, make_batch([1, 2, 3]))
+    say = answers(Verdict.NOT_SENT, Verdict.THROTTLED, Verdict.NOT_SENT)
+    _, script, books = await sent(journal, run, say)
+    assert books.batches == {State.ACCEPTED: 1}
+    assert books.requests == 4
+    assert len(set(script.bodies)) == 1
+
+
+async def test_after_a_failure_one_at_a_time(journal: SqliteJournal) -> None:
+    """While the endpoint fails, single requests find out; the pool comes back with success."""
+    run = await opened(journal, *ten_batches())
+    under_way: list[int] = []
+
+    async def say(number: int, _body: bytes) -> Answer:
+        under_way.append(script.at_once)
+        await asyncio.sleep(0.002)
+        return Answer(Verdict.NOT_SENT, "connection refused") if number < 12 else OK
+
+    script = Script(say)
+    await asyncio.wait_for(dispatcher(journal, run, script).run(asyncio.Event()), 20)
+    assert counts(journal, run).batches == {State.ACCEPTED: 10}
+    assert max(under_way[4:12]) == 1
+
+
+async def test_given_up(journal: SqliteJournal) -> None:
+    """Without a clear answer for too long the run ends; everything is still ready."""
+    run = await opened(journal, *ten_batches())
+    pace = Pace(workers=2, policy=Policy(first=0.001, most=0.001, give_up_after=0.01))
+    down = Answer(Verdict.NOT_SENT, "host can't be reached: connection refused")
+    outcome, _, books = await sent(journal, run, answers(then=down), pace)
+    assert outcome == Outcome(Ending.GIVEN_UP, down.message)
+    assert books.batches == {State.READY: 10}
+
+
+async def test_an_outage_puts_few_in_doubt(journal: SqliteJournal) -> None:
+    """When every answer is lost, the endpoint rests before all batches are in doubt."""
+    run = await opened(journal, *ten_batches())
+    pace = Pace(workers=1, policy=Policy(first=30, most=30, give_up_after=600))
+    script = Script(answers(then=Answer(Verdict.LOST, "no answer")))
+    stop = asyncio.Event()
+    sending = asyncio.create_task(dispatcher(journal, run, script, pace).run(stop))
+    await until(lambda: len(script.bodies) >= 3)
+    await asyncio.sleep(0.05)
+    stop.set()
+    await sending
+    assert counts(journal, run).batches == {State.IN_DOUBT: 3, State.READY: 7}
+
+
+@pytest.mark.parametrize("verdict", [Verdict.SETUP, Verdict.ACCOUNT])
+async def test_blocked(journal: SqliteJournal, verdict: Verdict) -> None:
+    """What would hit every batch stops the run: at most the posts under way see it."""
+    run = await opened(journal, *ten_batches())
+    outcome, script, books = await sent(journal, run, answers(then=Answer(verdict, "no", code=1)))
+    assert outcome == Outcome(Ending.BLOCKED, "no (1)")
+    assert len(script.bodies) <= 4
+    assert books.batches == {State.READY: 10}
+    with SqliteBooks(journal.path) as opened_books:
+        record = opened_books.run(run)
+    assert (record.control, record.reason) == (Control.STOPPED, "no (1)")
+
+
+async def test_told_to_stop(journal: SqliteJournal) -> None:
+    """Posts under way end and are settled; nothing more is sent or stays claimed."""
+    run = await opened(journal, *ten_batches())
+    stop, release = asyncio.Event(), asyncio.Event()
+
+    async def say(_number: int, _body: bytes) -> Answer:
+        await release.wait()
+        return OK
+
+    script = Script(say)
+    pace = Pace(workers=2, drain_timeout=60)
+    sending = asyncio.create_task(dispatcher(journal, run, script, pace).run(stop))
+    await until(lambda: script.at_once >= 2)
+    stop.set()
+    await asyncio.sleep(0.02)
+    release.set()
+    assert (await sending).ending is Ending.TOLD
+    assert counts(journal, run).batches == {State.ACCEPTED: 2, State.READY: 8}
+
+
+async def test_the_drain_is_bounded(journal: SqliteJournal) -> None:
+    """A post that does not end in time is cut off, and in doubt with that reason."""
+    run = await opened(journal, *ten_batches())
+    stop = asyncio.Event()
+
+    async def say(_number: int, _body: bytes) -> Answer:
+        await asyncio.Event().wait()
+        return OK
+
+    script = Script(say)
+    sending = asyncio.create_task(dispatcher(journal, run, script).run(stop))
+    await until(lambda: script.at_once >= 4)
+    stop.set()
+    await asyncio.wait_for(sending, 20)
+    assert counts(journal, run).batches == {State.IN_DOUBT: 4, State.READY: 6}
+    with SqliteBooks(journal.path) as books:
+        assert "told to stop" in books.reasons(run, 1)[0][1]
+
+
+async def test_paused_from_outside(journal: SqliteJournal) -> None:
+    """A run that somebody pauses is let go of."""
+    run = await opened(journal, *ten_batches())
+
+    async def say(number: int, _body: bytes) -> Answer:
+        if number == 0:
+            await journal.control(run, Control.PAUSED, [Control.GO])
+        return OK
+
+    outcome, _, _ = await sent(journal, run, say, Pace(workers=1))
+    assert outcome == Outcome(Ending.TOLD, "the run is paused")
+
+
+async def test_a_whole_batch_too_late(journal: SqliteJournal) -> None:
+    """A batch whose start date is past at +05:30 is expired and not sent."""
+    run = await opened(journal, make_batch([1, 2, 3]))
+    tomorrow = datetime.combine(DAY + timedelta(days=1), datetime.min.time(), INDIA).timestamp()
+    _, script, books = await sent(journal, run, answers(), clock=lambda: tomorrow)
+    assert script.bodies == []
+    assert books.batches == {State.EXPIRED: 1}
+
+
+async def test_the_last_second_of_its_day(journal: SqliteJournal) -> None:
+    """Until midnight at +05:30 it is sent, whatever the date is elsewhere."""
+    run = await opened(journal, make_batch([1, 2, 3]))
+    midnight = datetime.combine(DAY + timedelta(days=1), datetime.min.time(), INDIA).timestamp()
+    _, _, books = await sent(journal, run, answers(), clock=lambda: midnight - 1)
+    assert books.batches == {State.ACCEPTED: 1}
+
+
+async def test_only_the_late_calls_of_a_batch_expire(journal: SqliteJournal) -> None:
+    """Calls with a later date, in a batch with late ones, are sent all the same."""
+    days = [DAY, DAY + timedelta(days=1), DAY, DAY + timedelta(days=2)]
+    data = b",".join(encode(make_call(row, day)) for row, day in enumerate(days, 1))
+    run = await opened(journal, freeze(Batch(data, range(1, 5), DAY)))
+    tomorrow = NOON + 86_400
+    _, script, books = await sent(journal, run, answers(), clock=lambda: tomorrow)
+    calls = orjson.loads(script.bodies[0])["calls"]
+    assert [call["client-identifier"] for call in calls] == ["ACC0000002", "ACC0000004"]
+    assert (books.calls[State.EXPIRED], books.accepted) == (2, 2)
+
+
+async def test_one_bad_call_is_found(journal: SqliteJournal) -> None:
+    """A refused batch is halved until the bad call stands alone, in at most 18 more requests."""
+    run = await opened(journal, make_batch(range(1, 501)))
+
+    async def say(_number: int, body: bytes) -> Answer:
+        await asyncio.sleep(0)
+        bad = b"ACC0000333" in body
+        return Answer(Verdict.BAD_DATA, "Invalid Contact Number", code=205) if bad else OK
+
+    _, script, books = await sent(journal, run, say)
+    assert len(script.bodies) <= 1 + 18
+    assert (books.accepted, books.calls[State.REFUSED]) == (499, 1)
+    with SqliteBooks(journal.path) as opened_books:
+        (refused,) = [b for b in opened_books.batches(run) if b.state is State.REFUSED]
+    assert list(refused.rows) == [333]
+
+
+async def test_what_all_rows_share_stops_the_run(journal: SqliteJournal) -> None:
+    """If call after call is refused, the run stops before it costs a request each."""
+    run = await opened(journal, *[make_batch(range(n * 500 + 1, n * 500 + 501)) for n in range(4)])
+    bad = Answer(Verdict.BAD_DATA, "Invalid Format", code=400)
+    outcome, script, books = await sent(journal, run, answers(then=bad))
+    assert outcome.ending is Ending.BLOCKED
+    assert len(script.bodies) < 5 * REFUSALS_BEFORE_STOP
+    assert sum(n for state, n in books.calls.items() if state is not State.SPLIT) == 2000
+
+
+async def test_rows_still_to_come_are_waited_for(journal: SqliteJournal) -> None:
+    """While the list is being read, an empty journal is not the end."""
+    run = await opened(journal, make_batch([1]), read=False)
+    script = Script(answers())
+    sending = asyncio.create_task(dispatcher(journal, run, script).run(asyncio.Event()))
+    await until(lambda: bool(script.bodies))
+    await journal.append(run, [make_batch([2])], [], after_row=1, last_row=2)
+    await journal.finish_reading(run, NOON)
+    await asyncio.wait_for(sending, 20)
+    assert counts(journal, run).batches == {State.ACCEPTED: 2}
+
+
+async def test_what_another_process_left_is_taken_up(journal: SqliteJournal) -> None:
+    """A claim whose lease has ended is sent; what that process was sending is in doubt."""
+    run = await opened(journal, make_batch([1]), make_batch([2]), make_batch([3]))
+    lost = await journal.claim(run, owner="dead", limit=2, now=NOON, lease_until=NOON - 1)
+    await journal.send(lost[0], b"h" * 32, "dead", NOON)
+    _, script, books = await sent(journal, run, answers())
+    assert len(script.bodies) == 2
+    assert books.batches == {State.ACCEPTED: 2, State.IN_DOUBT: 1}
+
+
+async def test_who_lost_the_lease_does_not_send(journal: SqliteJournal) -> None:
+    """A process that was suspended past its lease sends nothing that is no longer its own."""
+    run = await opened(journal, make_batch([1]))
+
+    class Suspended(Limiter):
+        async def acquire(self, calls: int) -> float:
+            await journal.recover(NOON + 1000)  # another process sees that the lease is over
+            taken = await journal.claim(
+                run, owner="other", limit=1, now=NOON + 1000, lease_until=NOON + 2000
+            )
+            if taken:
+                await journal.send(taken[0], b"h" * 32, "other", NOON + 1000)
+            return await super().acquire(calls)
+
+    script = Script(answers())
+    ours = dispatcher(journal, run, script)
+    ours._limiter = Suspended(None)
+    stop = asyncio.Event()
+    sending = asyncio.create_task(ours.run(stop))
+    await until(lambda: counts(journal, run).batches == {State.SENDING: 1})
+    await asyncio.sleep(0.05)
+    stop.set()
+    await asyncio.wait_for(sending, 20)
+    assert script.bodies == []
+    assert counts(journal, run).batches == {State.SENDING: 1}
+
+
+async def test_a_journal_that_fails_ends_the_sending(journal: SqliteJournal) -> None:
+    """If the journal can't be written, nothing more is sent, and the error says so."""
+    run = await opened(journal, *ten_batches())
+
+    async def say(number: int, _body: bytes) -> Answer:
+        if number == 2:
+            await journal.close()
+        return OK
+
+    with pytest.raises(JournalError, match="closed"):
+        await sent(journal, run, say, Pace(workers=1))
+    assert counts(journal, run).requests == 3
+
+
+async def test_answers_are_kept_where_they_say_more(journal: SqliteJournal) -> None:
+    """Call details and unclear answers are kept as they came; a plain Accepted is not."""
+    run = await opened(journal, make_batch([1]), make_batch([2]))
+    unclear = Answer(Verdict.UNCLEAR, "HTTP 200 with the unknown code 7", body=b'{"code":7}')
+
+    async def say(number: int, _body: bytes) -> Answer:
+        await asyncio.sleep(0)
+        return OK if number == 0 else unclear
+
+    await sent(journal, run, say, Pace(workers=1))
+    with SqliteBooks(journal.path) as books:
+        assert [batch.answer for batch in books.batches(run)] == [None, b'{"code":7}']

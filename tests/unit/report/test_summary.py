@@ -1,0 +1,138 @@
+"""Sums, states, exit codes, words."""
+
+import pytest
+
+from phonon_bulk.batch import State
+from phonon_bulk.errors import Exit, PhononBulkError
+from phonon_bulk.journal import Control, Run, RunCounts
+from phonon_bulk.report.summary import Summary, add_up, to_table, to_text
+
+
+def summary(
+    calls: dict[State, int],
+    *,
+    accepted: int | None = None,
+    rejected: int = 0,
+    read: bool = True,
+    control: Control = Control.GO,
+    reason: str | None = None,
+) -> Summary:
+    """Return the summary of a run with so many calls in each state."""
+    total = sum(n for state, n in calls.items() if state is not State.SPLIT)
+    run = Run(
+        id=7,
+        campaign="reminder",
+        account="default",
+        endpoint="bulk",
+        flow_id="QG8k000A",
+        definition="{}",
+        list="{}",
+        list_sha256="",
+        created_at=0.0,
+        read_at=1.0 if read else None,
+        control=control,
+        reason=reason,
+        rows=total + rejected,
+        rejected=rejected,
+        suppressed=0,
+        duplicates=0,
+        calls=total,
+    )
+    if accepted is None:
+        accepted = calls.get(State.ACCEPTED, 0)
+    counts = RunCounts(dict.fromkeys(calls, 1), calls, accepted, len(calls), None)
+    return add_up(run, counts, 2.0, [])
+
+
+A, R = State.ACCEPTED, State.REFUSED
+
+
+@pytest.mark.parametrize(
+    ("made", "state", "code"),
+    [
+        (summary({A: 5}), "done", Exit.DONE),
+        (summary({A: 5, State.SPLIT: 9}), "done", Exit.DONE),
+        (summary({A: 5}, rejected=1), "done", Exit.SOME_FAILED),
+        (summary({A: 5, R: 1}), "done", Exit.SOME_FAILED),
+        (summary({A: 5}, accepted=4), "done", Exit.SOME_FAILED),
+        (summary({A: 5, State.EXPIRED: 1}), "done", Exit.SOME_FAILED),
+        (summary({A: 5, State.ABANDONED: 1}), "done", Exit.SOME_FAILED),
+        (summary({A: 5, State.IN_DOUBT: 1}), "in_doubt", Exit.IN_DOUBT),
+        (summary({A: 5, State.IN_DOUBT: 1}, rejected=2), "in_doubt", Exit.IN_DOUBT),
+        (summary({A: 5, State.READY: 1}), "sending", Exit.STOPPED),
+        (summary({A: 5, State.CLAIMED: 1}), "sending", Exit.STOPPED),
+        (summary({A: 5, State.SENDING: 1, State.IN_DOUBT: 1}), "sending", Exit.STOPPED),
+        (summary({A: 5}, read=False), "reading", Exit.STOPPED),
+        (summary({State.READY: 5}, control=Control.PAUSED), "paused", Exit.STOPPED),
+        (summary({State.READY: 5}, control=Control.STOPPED), "stopped", Exit.BLOCKED),
+        (summary({A: 1}, control=Control.STOPPED, read=False), "stopped", Exit.BLOCKED),
+        (summary({A: 5, State.CANCELLED: 5}, control=Control.CANCELLED), "cancelled", 1),
+        (summary({}), "done", Exit.DONE),
+    ],
+)
+def test_state_and_exit(made: Summary, state: str, code: int) -> None:
+    """Each way a run can stand has its word and its exit code."""
+    assert (made.state, made.exit) == (state, code)
+
+
+def test_the_sum_of_a_partial_success() -> None:
+    """Calls that a partial success leaves out are refused, and the sum is kept."""
+    made = summary({A: 500}, accepted=480)
+    assert (made.accepted, made.refused, made.calls) == (480, 20, 500)
+
+
+def test_sums_that_do_not_agree_are_a_fault() -> None:
+    """A call that is nowhere is never papered over."""
+    run = Run(
+        **dict.fromkeys(("campaign", "account", "endpoint", "flow_id", "definition"), ""),
+        list="",
+        list_sha256="",
+        id=1,
+        created_at=0,
+        read_at=1,
+        control=Control.GO,
+        reason=None,
+        rows=10,
+        rejected=0,
+        suppressed=0,
+        duplicates=0,
+        calls=10,
+    )
+    with pytest.raises(PhononBulkError, match="does not add up") as caught:
+        add_up(run, RunCounts({A: 1}, {A: 9}, 9, 1, None), 0, [])
+    assert caught.value.exit_code == Exit.FAULT
+
+
+def test_in_words() -> None:
+    """The text shows both sums, and what is not zero."""
+    text = to_text(summary({A: 1000, State.IN_DOUBT: 500}, rejected=3))
+    assert "rows read          1,503" in text
+    assert "= rejected               3" in text
+    assert "+ in doubt             500" in text
+    assert "expired" not in text
+    assert "finished but for calls in doubt" in text
+
+
+def test_a_stopped_run_says_why() -> None:
+    """The first line of a stopped run has the provider's reason."""
+    text = to_text(summary({State.READY: 5}, control=Control.STOPPED, reason="Invalid Flow ID"))
+    assert text.startswith("run 7 · reminder · stopped: Invalid Flow ID")
+
+
+def test_an_unread_list_is_said() -> None:
+    """If rows are still to be read, the text says up to which row they are."""
+    assert "up to row 5 only" in to_text(summary({A: 5}, read=False))
+
+
+def test_the_table() -> None:
+    """A line each, figures to the right; and a sentence where there are none."""
+    lines = to_table([summary({A: 12345})]).splitlines()
+    heads = "run campaign state calls accepted to send in doubt"
+    assert lines[0].split() == heads.split()
+        "run",
+        "campaign",
+        "state",
+        *["calls", "accepted", "to", "send", "in", "doubt"],
+    ]
+    assert lines[1].split() == ["7", "reminder", "done", "12,345", "12,345", "0", "0"]
+    assert to_table([]) == "no runs in this journal yet"
