@@ -214,6 +214,7 @@ def _keep(
     name: str, given: argparse.Namespace, record: dict[str, Any], rounds: list[Round]
 ) -> None:
     RESULTS.mkdir(exist_ok=True)
+    name += "-plain" * given.plain + "-any-core" * (not given.pin)
     path = RESULTS / f"{name}.json"
     document = {
         "machine": machine(),

@@ -4,6 +4,7 @@ What a command does is done elsewhere; here the command line is read, the parts 
 end becomes an exit code. Modules are imported late: `--help` must not wait for DuckDB.
 """
 
+import signal
 import sys
 import traceback
 from typing import Annotated
@@ -56,6 +57,8 @@ def _options(
 
 def main() -> None:
     """Run the command line; every end is one sentence and one exit code."""
+    for number in (signal.SIGINT, signal.SIGTERM):  # until a sending command listens itself
+        signal.signal(number, _interrupt)
     try:
         app()
     except SettingsError as error:
@@ -64,8 +67,8 @@ def main() -> None:
     except PhononBulkError as error:
         _complain(str(error))
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        _complain("interrupted")
+    except (InterruptedBySignal, KeyboardInterrupt):
+        _complain("interrupted; what was recorded is safe")
         sys.exit(Exit.STOPPED)
     except BrokenPipeError:
         # Whoever read our output has gone (`… | head`); there is nobody left to tell.
@@ -74,6 +77,17 @@ def main() -> None:
     except Exception as error:  # noqa: BLE001 - the last one to hear of it
         _report_fault(error)
         sys.exit(Exit.FAULT)
+
+
+class InterruptedBySignal(BaseException):
+    """A signal came; not a KeyboardInterrupt, which typer would turn into an exit code of its own.
+
+    Derived from BaseException so that nothing on the way takes it for an error.
+    """
+
+
+def _interrupt(*_: object) -> None:
+    raise InterruptedBySignal
 
 
 def _complain(*sentences: str) -> None:

@@ -17,6 +17,8 @@ from phonon_bulk.errors import SettingsError
 
 T = TypeVar("T")
 
+_SAME_SIGNAL_SECONDS = 1.0
+
 
 @dataclass(frozen=True, slots=True)
 class Flags:
@@ -103,19 +105,27 @@ def run_loop(settings: Settings, main: Coroutine[Any, Any, T]) -> T:
 
 
 def on_signals(stop: asyncio.Event, abort: Callable[[], None], drain: float) -> None:
-    """Let the first SIGINT or SIGTERM stop gently, the second at once."""
+    """Let the first SIGINT or SIGTERM stop gently, the second at once.
+
+    Some senders (timeout(1), a shell with a process group) deliver one signal twice; what comes
+    within a second of the first is taken for the same.
+    """
     import structlog
 
     log = structlog.get_logger("phonon_bulk")
     loop = asyncio.get_running_loop()
 
+    first = 0.0
+
     def heard(name: str) -> None:
-        if stop.is_set():
-            log.warning("stop.now", signal=name)
-            abort()
-        else:
+        nonlocal first
+        if not stop.is_set():
+            first = loop.time()
             log.warning("stop.told", signal=name, posts_may_end_within_seconds=drain)
             stop.set()
+        elif loop.time() - first > _SAME_SIGNAL_SECONDS:
+            log.warning("stop.now", signal=name)
+            abort()
 
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, heard, number.name)

@@ -51,7 +51,6 @@ _LONG_FIELD = (
 _TOO_LONG = f"a row of more than {LONGEST_ROW:,} bytes: are line ends or a closing quote missing?"
 
 _RETURN_ALONE = re.compile(rb"\r(?!\n)")
-_DELIMITER = re.compile(r'[^\w"\r\n\0]', re.ASCII)
 _QUOTED = re.compile(r'"[^"]*"')
 
 
@@ -104,7 +103,7 @@ def read_header(path: Path, delimiter: str | None = None) -> Header:
 
     Raises ListError for an empty file, a format that is not CSV, and a header that can't be read.
     """
-    if delimiter is not None and not _DELIMITER.fullmatch(delimiter):
+    if delimiter is not None and not _is_delimiter(delimiter):
         raise ListError(
             f"{delimiter!r} can't be the delimiter: it must be one character, such as ;"
         )
@@ -129,11 +128,8 @@ def scan_file(path: Path, header: Header, update: Callable[[bytes], object]) -> 
         status = os.fstat(file.fileno())
         update(status.st_size.to_bytes(8, "big"))
         update(file.read(header.size))
-        pieces = tuple(_Scan(path, header).pieces(file, update))
-    size = header.size + sum(piece.size for piece in pieces)
-    if size != status.st_size:
-        raise _changed(path)
-    return ScannedFile(path, header.size, pieces, size, status.st_mtime_ns)
+        pieces = tuple(_Scan(path, header).pieces(file, update, status.st_size - header.size))
+    return ScannedFile(path, header.size, pieces, status.st_size, status.st_mtime_ns)
 
 
 class _Scan:
@@ -145,12 +141,17 @@ class _Scan:
         self._line = header.lines + 1
         """The line that the next bytes begin with, counting line feeds, from 1."""
 
-    def pieces(self, file: BinaryIO, update: Callable[[bytes], object]) -> Iterator[Piece]:
-        """Yield the pieces. What is left of a block after its last whole row goes to the next."""
+    def pieces(
+        self, file: BinaryIO, update: Callable[[bytes], object], ahead: int
+    ) -> Iterator[Piece]:
+        """Yield the pieces of `ahead` bytes; what follows the last whole row goes to the next."""
         rest, size = b"", FIRST_BLOCK
         while block := _whole_lines(file, size):
             update(block)
-            self._check_block(block, self._line + rest.count(b"\n"))
+            ahead -= len(block)
+            if ahead < 0:
+                break
+            self._check_block(block, rest.count(b"\n"))
             block = rest + block
             piece = self._piece(block)
             self._line += block.count(b"\n", 0, piece.size)
@@ -160,16 +161,20 @@ class _Scan:
             if piece.size:
                 yield piece
                 size = min(PIECE_BYTES, PIECE_ROWS * piece.size // max(piece.rows, 1))
+        if ahead:
+            raise _changed(self._path)
         if rest:
             raise self._problem(_NOT_CLOSED)
 
-    def _check_block(self, block: bytes, line: int) -> None:
-        """Check that whole lines are UTF-8 and not too long; they begin with line `line`."""
-        if not block.isascii():
-            _check_utf8(self._path, block, line)
+    def _check_block(self, block: bytes, lines_on: int) -> None:
+        """Check that whole lines are not too long, and UTF-8."""
         # The lines before the last one were read in one go, and none is longer than that.
-        if len(block) - block.rfind(b"\n", 0, -1) - 1 > LONGEST_ROW:
-            raise self._problem(_LONE_RETURN if b"\r" in block[-LONGEST_ROW:] else _TOO_LONG)
+        last = block.rfind(b"\n", 0, -1) + 1
+        if len(block) - last > LONGEST_ROW:
+            sentence = _LONE_RETURN if b"\r" in block[last:-2] else _TOO_LONG
+            raise self._problem(sentence, lines_on + block.count(b"\n", 0, last))
+        if not block.isascii():
+            _check_utf8(self._path, block, self._line + lines_on)
 
     def _piece(self, block: bytes) -> Piece:
         if b'"' in block:
@@ -244,6 +249,10 @@ def _refuse_format(path: Path, head: bytes) -> None:
     for beginning, what in _FORMATS.items():
         if head.startswith(beginning):
             raise ListError(f"{path} is {what}")
+
+
+def _is_delimiter(text: str) -> bool:
+    return len(text) == 1 and text.isascii() and not text.isalnum() and text not in '"\r\n\0'
 
 
 def _most_frequent(lines: list[bytes]) -> str:

@@ -6,6 +6,7 @@ import pty
 import signal
 import subprocess
 import sys
+import time
 
 import orjson
 import pytest
@@ -160,6 +161,9 @@ def test_a_second_signal_stops_at_once(desk: Desk, simulate: Start) -> None:
     process = desk.start("run", "campaign.toml", "--json")
     until(lambda: desk.run("status", "1", "--json").out.count('"requests":2') == 1)
     process.send_signal(signal.SIGTERM)
+    process.send_signal(signal.SIGTERM)  # within a second, it is the same one, delivered twice
+    time.sleep(1.2)
+    assert process.poll() is None
     process.send_signal(signal.SIGINT)
     stopped = desk.end(process)
     assert stopped.exit == 5

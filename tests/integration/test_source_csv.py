@@ -245,7 +245,7 @@ def test_odd_rows_cost_only_themselves(tmp_path: Path) -> None:
         ("(column 4)", "y"),
         ("(column 5)", "z"),
     ]
-    assert large.reason == "the call is too large: 548 bytes, and 300 fit into a request"
+    assert large.reason == "the call is too large: 545 bytes, and 300 fit into a request"
     assert (empty.reason, empty.row) == ("no usable number: tel1 is empty", 5)
     assert orjson.loads(empty.fields)["$flow.key.A"] == 'say "hi"'
 

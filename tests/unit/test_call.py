@@ -1,0 +1,140 @@
+"""What a call is, and what makes a text no number and no start-time."""
+
+from datetime import UTC, date, datetime, timedelta
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from phonon_bulk.call import (
+    INDIA,
+    Call,
+    RejectedRow,
+    clean_number,
+    encode,
+    read_start_time,
+    start_time_text,
+    today_in_india,
+)
+
+CALL = Call(
+    client_identifier="ACC0001",
+    start_time="2026-11-24T10:00:00+05:30",
+    contact_numbers=("919812345678", "919912345678"),
+    keys=(("$flow.key.Name", "Asha"),),
+)
+
+
+def test_a_call_is_written_as_the_api_describes_it() -> None:
+    """The example of the API's page, without spaces."""
+    assert encode(CALL) == (
+        b'{"client-identifier":"ACC0001","start-time":"2026-11-24T10:00:00+05:30",'
+        b'"contact-numbers":["919812345678","919912345678"],'
+        b'"keys":[{"name":"$flow.key.Name","value":"Asha"}]}'
+    )
+
+
+@given(st.text(), st.lists(st.tuples(st.text(), st.text())))
+def test_any_text_survives(identifier: str, keys: list[tuple[str, str]]) -> None:
+    """What is put into a call is what a JSON reader finds there, in order."""
+    call = Call(identifier, "2026-11-24T10:00:00+05:30", ("919812345678",), tuple(keys))
+    found = orjson.loads(encode(call))
+    assert found["client-identifier"] == identifier
+    assert [(key["name"], key["value"]) for key in found["keys"]] == keys
+
+
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [
+        ("919812345678", "919812345678"),
+        ("+91 98123-45678", "919812345678"),
+        (" +91\u00a0(98123) 456.78 ", "919812345678"),
+        ("+9812345678", "9812345678"),
+        ("12345678", "12345678"),
+        ("123456789012345", "123456789012345"),
+        ("5123456789", "5123456789"),
+        ("9812345678", None),
+        ("98123 45678", None),
+        ("6000000000", None),
+        ("09812345678", None),
+        ("+09812345678", None),
+        ("1234567", None),
+        ("1234567890123456", None),
+        ("++919812345678", None),
+        ("91+9812345678", None),
+        ("919812345678,919812345679", None),
+        ("919812345678\n", None),
+        ("\u0669\u0661\u0669\u0668\u0661\u0662\u0663\u0664\u0665\u0666\u0667\u0668", None),
+        ("9.19812E+11", None),
+        ("", None),
+        ("n/a", None),
+    ],
+)
+def test_numbers(text: str, number: str | None) -> None:
+    """8 to 15 digits with country code; what people write between them goes."""
+    assert clean_number(text) == number
+
+
+@given(st.text())
+def test_a_cleaned_number_is_digits_and_stays_as_it_is_after_a_plus(text: str) -> None:
+    """Nothing but digits is ever dialled."""
+    number = clean_number(text)
+    if number is not None:
+        assert number.isascii()
+        assert number.isdecimal()
+        assert 8 <= len(number) <= 15
+        assert clean_number("+" + number) == number
+
+
+@pytest.mark.parametrize(
+    ("text", "written"),
+    [
+        ("2026-11-24T10:00:00+05:30", "2026-11-24T10:00:00+05:30"),
+        ("2026-11-24 10:00", "2026-11-24T10:00:00+05:30"),
+        (" 2026-11-24T10:00\n", "2026-11-24T10:00:00+05:30"),
+        ("2026-11-24T20:00:00Z", "2026-11-25T01:30:00+05:30"),
+        ("2026-11-24T00:00:00+09:00", "2026-11-23T20:30:00+05:30"),
+        ("2024-02-29T00:00", "2024-02-29T00:00:00+05:30"),
+        ("2026-02-29T00:00", None),
+        ("2026-11-24", None),
+        ("2026-11-24T24:00", None),
+        ("2026-11-24T10:00:60", None),
+        ("2026-11-24T10:00:00.5", None),
+        ("2026-11-24T10:00+0530", None),
+        ("2026-11-24T10:00:00+25:00", None),
+        ("24-11-2026 10:00", None),
+        ("2026-11-24  10:00", None),
+        ("0001-01-01T00:00:00+05:30", None),
+        ("9999-12-31T23:59:59-05:00", None),
+        ("\u0662\u0660\u0662\u0666-11-24T10:00", None),
+        ("", None),
+    ],
+)
+def test_start_times(text: str, written: str | None) -> None:
+    """ISO 8601 in the forms people write, a time in India unless it says otherwise."""
+    moment = read_start_time(text)
+    assert (moment and start_time_text(moment)) == written
+
+
+@given(st.datetimes(timezones=st.just(UTC), min_value=datetime(1900, 1, 1)))  # noqa: DTZ001
+def test_a_start_time_reads_as_it_was_written(moment: datetime) -> None:
+    """To the second, and always at +05:30."""
+    text = start_time_text(moment)
+    assert len(text) == 25
+    assert text.endswith("+05:30")
+    assert read_start_time(text) == moment.replace(microsecond=0)
+
+
+def test_today_is_the_day_in_india() -> None:
+    """It begins at 18:30 in London's winter."""
+    midnight = datetime(2026, 11, 24, tzinfo=INDIA)
+    assert today_in_india(midnight.timestamp()) == date(2026, 11, 24)
+    assert today_in_india((midnight - timedelta(seconds=1)).timestamp()) == date(2026, 11, 23)
+
+
+def test_a_repr_shows_nothing_of_the_customer() -> None:
+    """Calls and rejected rows may end up in logs."""
+    row = RejectedRow(3, "no usable number", "ACC0001", ("98123",), '{"name":"Asha"}')
+    assert repr(CALL) == "Call(2 numbers, 1 keys)"
+    assert repr(row) == "RejectedRow(row=3, reason='no usable number')"
