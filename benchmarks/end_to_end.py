@@ -24,7 +24,7 @@ from typing import Any
 import orjson
 from contacts import Wanted, write
 from local_phonon import FLOW_ID, SECURITY_ID, LocalPhonon, environment, program, simulating
-from measuring import Usage, machine, measured, on_core
+from measuring import Usage, commit, machine, measured, on_core
 
 HERE = Path(__file__).resolve().parent
 WORK = HERE / "work"
@@ -218,6 +218,7 @@ def _keep(
     path = RESULTS / f"{name}.json"
     document = {
         "machine": machine(),
+        "commit": commit(),
         "client_on_one_core": bool(on_core(0, pin=given.pin)),
         "unusual_names": not given.plain,
         "seed": given.seed,

@@ -87,6 +87,21 @@ def machine() -> dict[str, Any]:
     }
 
 
+def commit() -> str | None:
+    """Return the commit that is measured, marked if the package differs from it."""
+    try:
+        head = _git("rev-parse", "--short", "HEAD")
+        return head + ("-modified" if _git("status", "--porcelain", "--", "phonon_bulk") else "")
+    except (OSError, subprocess.CalledProcessError):  # no git, or no clone
+        return None
+
+
+def _git(*words: str) -> str:
+    folder = Path(__file__).resolve().parent.parent
+    done = subprocess.run(["git", *words], cwd=folder, check=True, capture_output=True, text=True)
+    return done.stdout.strip()
+
+
 def _cpu_model() -> str:
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()

@@ -1,15 +1,19 @@
 """Posts one body and says what came back. The only module that knows aiohttp's client.
 
 Every failure of the network becomes an `Answer` here: NOT_SENT where no byte of the request can
-have reached the provider, LOST where it may have.
+have reached the provider, LOST where it may have. What decides is not the kind of the error but
+whether there was a connection: aiohttp says when a request gets one, and whatever happens before
+that (DNS, TCP, TLS, a proxy's CONNECT, time-outs of these) can't have sent a byte.
 """
 
 import os
+import ssl
 import time
 from collections.abc import Callable
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 
@@ -26,16 +30,30 @@ _HEADERS = {
 }
 
 
+class _Progress:
+    """How far one request got; aiohttp's trace marks it."""
+
+    __slots__ = ("connected",)
+
+    def __init__(self) -> None:
+        self.connected = False
+
+
 class Endpoint:
     """One URL, one pool of connections to it. Use it as an async context manager."""
 
     def __init__(
         self, name: str, settings: EndpointSettings, clock: Callable[[], float] = time.time
     ) -> None:
-        """Post to `settings.url` in the dialect of `name` ("bulk" or "realtime")."""
+        """Post to `settings.url` in the dialect of `name` ("bulk" or "realtime").
+
+        A proxy named by the environment (HTTPS_PROXY, NO_PROXY) is used, but never for this
+        machine itself.
+        """
         self.name = name
         self._url = settings.url
         self._host = urlsplit(settings.url).hostname or settings.url
+        self._proxy = _proxy_for(settings.url)
         self._connections = settings.workers
         self._timeout = aiohttp.ClientTimeout(
             total=settings.timeout, sock_connect=settings.connect_timeout
@@ -44,12 +62,17 @@ class Endpoint:
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
+        trace = aiohttp.TraceConfig()
+        trace.on_connection_create_end.append(_mark_connected)
+        trace.on_connection_reuseconn.append(_mark_connected)
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=self._connections),
             timeout=self._timeout,
             headers=_HEADERS,
-            # A company's proxy is honoured; a simulator on this machine is never behind one.
-            trust_env=not is_loopback(self._host),
+            trace_configs=[trace],
+            # The environment was looked at once, above: aiohttp would do so for every request, and
+            # would send what it finds in ~/.netrc along.
+            trust_env=False,
         )
         return self
 
@@ -70,13 +93,24 @@ class Endpoint:
         """
         if self._session is None:
             raise RuntimeError("the endpoint is not open")
+        progress = _Progress()
         try:
-            return await self._exchange(self._session, body)
+            return await self._exchange(self._session, body, progress)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            return self._failure(error)
+            if progress.connected:
+                return Answer(Verdict.LOST, self._why_lost(error))
+            return Answer(Verdict.NOT_SENT, self._why_not_sent(error))
 
-    async def _exchange(self, session: aiohttp.ClientSession, body: bytes) -> Answer:
-        async with session.post(self._url, data=body, allow_redirects=False) as response:
+    async def _exchange(
+        self, session: aiohttp.ClientSession, body: bytes, progress: _Progress
+    ) -> Answer:
+        async with session.post(
+            self._url,
+            data=body,
+            allow_redirects=False,
+            proxy=self._proxy,
+            trace_request_ctx=progress,
+        ) as response:
             received = bytearray()
             async for chunk in response.content.iter_chunked(1 << 16):
                 received += chunk
@@ -94,31 +128,33 @@ class Endpoint:
                 headers=response.headers,
             )
 
-    def _failure(self, error: Exception) -> Answer:
-        """Say what a failure means. The texts are ours: foreign ones may hold what we sent."""
-        why = self._why_not_sent(error)
-        if why is not None:
-            return Answer(Verdict.NOT_SENT, f"{self._host} can't be reached: {why}")
-        return Answer(Verdict.LOST, self._why_lost(error))
+    # ---- failures in our own words: foreign ones may hold what was sent
 
-    def _why_not_sent(self, error: Exception) -> str | None:
+    def _why_not_sent(self, error: Exception) -> str:
+        if isinstance(error, aiohttp.ClientProxyConnectionError | aiohttp.ClientHttpProxyError):
+            where = f"the proxy {_without_login(self._proxy or '')}"
+        else:
+            where = self._host
+        return f"{where} can't be reached: {self._why_no_connection(error)}"
+
+    def _why_no_connection(self, error: Exception) -> str:
         match error:
             case aiohttp.ClientConnectorDNSError():
                 return "the name can't be resolved (DNS)"
             case aiohttp.ClientConnectorCertificateError():
                 return f"its TLS certificate is not valid ({error.certificate_error})"
-            case aiohttp.ClientSSLError():
+            case aiohttp.ClientSSLError() | ssl.SSLError():
                 return "TLS could not be agreed on"
             case aiohttp.ClientHttpProxyError():
-                return f"the proxy answers HTTP {error.status}"
+                return f"it answers HTTP {error.status}"
+            case TimeoutError():
+                return "no connection in time"
             case aiohttp.ClientConnectorError():
                 return _os_text(error.os_error)
-            case aiohttp.ConnectionTimeoutError():
-                return f"no connection in {self._timeout.sock_connect:g} seconds"
-            case aiohttp.InvalidURL():
-                return "the URL is not valid"
+            case OSError():
+                return _os_text(error)
             case _:
-                return None
+                return f"no connection ({type(error).__name__})"
 
     def _why_lost(self, error: Exception) -> str:
         match error:
@@ -128,10 +164,33 @@ class Endpoint:
                 return "the connection was closed before an answer came"
             case aiohttp.ClientPayloadError():
                 return "the answer was cut off"
+            case aiohttp.ClientSSLError() | ssl.SSLError():
+                return "the connection broke (TLS)"
             case OSError():
                 return f"the connection broke ({_os_text(error)})"
             case _:
                 return f"the answer is no HTTP ({type(error).__name__})"
+
+
+async def _mark_connected(_session: Any, context: Any, _parameters: Any) -> None:
+    context.trace_request_ctx.connected = True
+
+
+def _proxy_for(url: str) -> str | None:
+    """Return the proxy that the environment names for `url`, or None."""
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    if is_loopback(host) or proxy_bypass(host):
+        return None
+    proxy = getproxies().get(parts.scheme)
+    if proxy and "://" not in proxy:
+        proxy = f"http://{proxy}"
+    return proxy or None
+
+
+def _without_login(proxy: str) -> str:
+    parts = urlsplit(proxy)
+    return f"{parts.hostname}:{parts.port}" if parts.port else str(parts.hostname)
 
 
 def _os_text(error: OSError) -> str:

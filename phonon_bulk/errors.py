@@ -5,6 +5,7 @@
       |     +-- SettingsError     a settings or campaign file, the environment, a flag
       |     +-- ListError         the contact list
       |     +-- RunError          no such run, or the run is not in a state for this
+      |     |     +-- ReadElsewhereError  its list is being read by another process
       |     +-- JournalUnusable   the journal can't be opened, is too new, or is no journal
       +-- JournalError        exit 5: the journal failed under way; nothing unrecorded was sent
       +-- TransitionError     exit 70: a guarded change of state moved no row
@@ -64,6 +65,10 @@ class ListError(UnusableError):
 
 class RunError(UnusableError):
     """There is no such run, or it is not in a state for what was asked."""
+
+
+class ReadElsewhereError(RunError):
+    """The list of the run is being read by another process, or was read to its end."""
 
 
 class JournalUnusable(UnusableError):  # noqa: N818 - it reads as what it is

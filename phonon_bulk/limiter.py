@@ -7,9 +7,11 @@ the arrivals of a 60-second window took their tokens within 60 + slack seconds, 
 
     b + r (60 + slack) <= limit     =>     r = (limit - b) / (60 + slack)
 
-holds it. b is small (a thousandth of the limit for requests, one full batch for calls), or the
-first minute would let through twice the limit, as aiolimiter alone does. The bucket starts empty:
-a restart can't add a burst to what the process before it has sent.
+holds it, as long as no request takes longer than the slack to arrive: one that is held up by
+seconds (a connection that is slow to open, say) may add to the minute it arrives in. b is small (a
+thousandth of the limit for requests, one full batch for calls), or the first minute would let
+through twice the limit, as aiolimiter alone does. The bucket starts empty: a restart can't add a
+burst to what the process before it has sent.
 
 Where both requests and calls are limited, the token for the request is taken first and may wait
 for those of its calls; one at a time, so the request limit is kept one lower.
@@ -54,15 +56,16 @@ class Limiter:
         self._turn = asyncio.Lock()
         self._requests = self._calls = None
         if requests_per_minute is not None:
-            limit = requests_per_minute - (calls_per_minute is not None)
-            self._requests = _Bucket(limit, max(1, requests_per_minute // 1000), slack)
+            spare = 1 if calls_per_minute is not None else 0
+            burst = max(1, requests_per_minute // 1000)
+            self._requests = _Bucket(requests_per_minute, burst, slack, spare)
         if calls_per_minute is not None:
             self._calls = _Bucket(calls_per_minute, MAX_CALLS, slack)
 
     async def acquire(self, calls: int) -> float:
         """Wait for one request with so many calls; return the moment it was granted.
 
-        The moment is the event loop's time, for `stale`.
+        The moment is the event loop's time, for `stale`. May be cancelled while it waits.
         """
         async with self._turn:
             if self._requests is not None:
@@ -82,11 +85,12 @@ class Limiter:
 class _Bucket:
     """An aiolimiter shaped by `rate`, empty at the start."""
 
-    def __init__(self, limit: int, burst: int, slack: float) -> None:
-        if limit < 2 * burst:
-            raise ValueError(f"a limit of {limit} a minute is too small: at least {2 * burst}")
+    def __init__(self, limit: int, burst: int, slack: float, spare: int = 0) -> None:
+        least = 2 * burst + spare
+        if limit < least:
+            raise ValueError(f"a limit of {limit} a minute is too small: at least {least}")
         self._burst = burst
-        self._limiter = AsyncLimiter(burst, burst / rate(limit, burst, slack))
+        self._limiter = AsyncLimiter(burst, burst / rate(limit - spare, burst, slack))
         self._started = False
 
     async def acquire(self, amount: int) -> None:

@@ -8,7 +8,7 @@ is expected under HTTP 200 as well as under a matching 4xx or 5xx.
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from enum import StrEnum
@@ -110,6 +110,10 @@ _STATUSES: dict[int, tuple[Verdict, str]] = {
 }
 
 
+_ACCEPTED, _INVALID_SECURITY_ID = "accepted", "invalid security id"
+"""The two documented messages of code 202."""
+
+
 def read(
     endpoint: str, status: int, body: bytes, *, now: float, headers: Mapping[str, str]
 ) -> Answer:
@@ -119,12 +123,10 @@ def read(
     """
     retry_after = read_retry_after(headers.get("Retry-After"), now)
     fields = _json_object(body)
-    code = fields.get("api-response-code")
-    if isinstance(code, bool) or not isinstance(code, int):
-        code = None
+    code = _code(fields.get("api-response-code"))
     verdict, message = _meaning(endpoint, status, code, fields)
     details = _details(fields.get("call-details"))
-    if verdict is Verdict.PARTIAL and details is None:
+    if verdict is Verdict.PARTIAL and not details:
         verdict, message = Verdict.UNCLEAR, "Partial Success, without saying for which calls"
     return Answer(
         verdict=verdict,
@@ -138,11 +140,32 @@ def read(
     )
 
 
+def check_partial(answer: Answer, identifiers: Sequence[str]) -> Answer:
+    """Return the answer, or an unclear one if its partial success lists calls that are not ours.
+
+    Then it can't be said of which calls it speaks, and none may be taken for refused.
+    """
+    if answer.verdict is not Verdict.PARTIAL or answer.details is None:
+        return answer
+    found = sum(detail is not None for detail in placed(identifiers, answer.details))
+    if found == len(answer.details):
+        return answer
+    message = "Partial Success for calls that are not in this batch"
+    return replace(answer, verdict=Verdict.UNCLEAR, message=message)
+
+
+def _code(value: Any) -> int | None:
+    """Return api-response-code, a number of up to three digits, also where it comes as text."""
+    if isinstance(value, str) and value.isascii() and value.isdigit():
+        value = int(value[:4])
+    if isinstance(value, bool) or not isinstance(value, int | float) or value != int(value):
+        return None
+    return int(value) if 0 <= value <= 999 else None
+
+
 def _meaning(
     endpoint: str, status: int, code: int | None, fields: Mapping[str, Any]
 ) -> tuple[Verdict, str]:
-    if status == 429:
-        return _STATUSES[status]
     success = _success(endpoint, code, fields)
     if success is not None:
         if 200 <= status < 300 or success[0] is Verdict.SETUP:
@@ -150,8 +173,10 @@ def _meaning(
         return Verdict.UNCLEAR, f"{success[1]}, but under HTTP {status}"
     if code in _ERRORS:
         return _ERRORS[code]
-    if code is None and status in _STATUSES:
+    if status in _STATUSES:
         return _STATUSES[status]
+    if code == 429:
+        return Verdict.THROTTLED, "too many requests"
     if code is None:
         return Verdict.UNCLEAR, f"HTTP {status} with an answer that can't be read"
     return Verdict.UNCLEAR, f"HTTP {status} with the unknown code {code}"
@@ -169,12 +194,10 @@ def _success(
         return None
     # 202 means opposite things on the two endpoints; the message, where it is one of the two
     # documented ones, has the last word.
-    message = (_text(fields.get("api-response-message")) or "").casefold()
+    message = (_text(fields.get("api-response-message")) or "").strip().casefold()
     accepted = endpoint == BULK
-    if "accepted" in message:
-        accepted = True
-    elif "security" in message:
-        accepted = False
+    if message in {_ACCEPTED, _INVALID_SECURITY_ID}:
+        accepted = message == _ACCEPTED
     return (Verdict.ACCEPTED, "Accepted") if accepted else (Verdict.SETUP, "Invalid Security ID")
 
 

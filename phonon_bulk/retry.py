@@ -17,7 +17,7 @@ documented. A *Checksum Repeated* after such a no therefore proves nothing, and 
 once more as another variant, whose bytes differ and mean the same.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from phonon_bulk.batch import MAX_VARIANT
@@ -146,18 +146,21 @@ def back_off(failures: int, policy: Policy, chance: float) -> float:
 class Rest:
     """How the endpoint fares: failures in a row, and until when it is left alone.
 
-    `since` is when the last clear answer came (or sending began); moments are of a monotonic clock.
+    `since` is when the first of them came; moments are of a monotonic clock.
     """
 
-    since: float
     failures: int = 0
     doubts: int = 0
+    since: float = 0.0
     until: float = 0.0
     failed_at: float = -1.0
 
-    def after_success(self, now: float) -> "Rest":
-        """Return how it fares after a clear answer."""
-        return Rest(since=now)
+    def after_success(self, sent_at: float) -> "Rest":
+        """Return how it fares after a clear answer to a request that was sent at `sent_at`.
+
+        An answer to a request from before the trouble says nothing about the trouble.
+        """
+        return self if sent_at < self.failed_at else Rest()
 
     def after_failure(
         self, answer: Answer, sent_at: float, now: float, policy: Policy, chance: float
@@ -169,13 +172,20 @@ class Rest:
         doubtful = answer.verdict in {Verdict.UNCLEAR, Verdict.LOST}
         doubts = self.doubts + doubtful
         if doubtful and doubts < DOUBTS_BEFORE_REST:
-            return Rest(self.since, self.failures, doubts, self.until, self.failed_at)
+            return replace(self, doubts=doubts)
+        # A provider that says "later" is there, so it is not given up.
+        new_row = not self.failures or answer.verdict is Verdict.THROTTLED
         failures = self.failures + (sent_at >= self.failed_at)
         wait = back_off(max(failures, 1), policy, chance)
         if answer.retry_after is not None:
             wait = max(wait, min(answer.retry_after, LONGEST_RETRY_AFTER))
-        since = now if answer.verdict is Verdict.THROTTLED else self.since
-        return Rest(since, failures, doubts, max(self.until, now + wait), now)
+        return Rest(
+            failures=max(failures, 1),
+            doubts=doubts,
+            since=now if new_row else self.since,
+            until=max(self.until, now + wait),
+            failed_at=now,
+        )
 
     def given_up(self, now: float, policy: Policy) -> bool:
         """Say whether there was no clear answer for too long."""

@@ -13,8 +13,8 @@ from typing import Protocol
 
 import structlog
 
-from phonon_bulk.dispatch import Dispatcher, Outcome
-from phonon_bulk.errors import ListError
+from phonon_bulk.dispatch import Dispatcher, Ending, Outcome
+from phonon_bulk.errors import ListError, PhononBulkError, ReadElsewhereError
 from phonon_bulk.journal import Journal
 from phonon_bulk.submit import Portion, Readable, submit
 
@@ -73,23 +73,30 @@ async def carry_out(
     """Send a run, reading what is left of its list at the same time; return how that ended.
 
     A run that the provider blocks is read to its end all the same: what is in the journal needs no
-    list any more. If the list turns out to be unreadable half-way, sending stops as well (a list
-    that is damaged may be the wrong list), what was sent is settled, and the ListError is raised.
+    list any more. If another process reads the list into this run, this one only sends. If the list
+    turns out to be unreadable half-way, sending stops (a list that is damaged may be the wrong
+    list), and what is under way is settled.
+
+    Raises JournalError if the journal fails.
     """
     returned, doubted = await journal.recover(now())
     if returned or doubted:
-        log.info("journal.recovered", run=run, returned=returned, in_doubt=doubted)
+        log.info("journal.recovered", returned=returned, in_doubt=doubted)
     end_reading, end_sending = asyncio.Event(), asyncio.Event()
     relay = asyncio.create_task(_relay(stop, end_reading, end_sending), name="stop relay")
     sending = asyncio.create_task(dispatcher.run(end_sending), name="sending")
     sending.add_done_callback(lambda task: _on_fault(task, end_reading))
     try:
         if reading is not None:
-            await read_list(journal, run, reading, end_reading, watcher)
+            await _read_beside(journal, run, reading, end_reading, watcher)
         return await sending
-    except ListError:
+    except ListError as error:
         end_sending.set()
         await sending
+        return Outcome(Ending.LIST_BROKEN, str(error))
+    except PhononBulkError:
+        end_sending.set()
+        await asyncio.wait([sending])
         raise
     finally:
         relay.cancel()
@@ -97,6 +104,16 @@ async def carry_out(
         await asyncio.wait([sending])
         if not sending.cancelled():
             sending.exception()  # seen; the error of whichever half failed first is on its way
+
+
+async def _read_beside(
+    journal: Journal, run: int, reading: Reading, stop: asyncio.Event, watcher: Watcher
+) -> None:
+    try:
+        await read_list(journal, run, reading, stop, watcher)
+    except ReadElsewhereError as error:
+        log.warning("list.read_elsewhere", run=run, what=str(error))
+        watcher.list_done()
 
 
 async def _relay(stop: asyncio.Event, *others: asyncio.Event) -> None:

@@ -50,8 +50,8 @@ async def submit(
     `room` is the bytes of calls that fit a body. When `stop` is set, reading ends after the block
     at hand and False is returned; `progress` is told of every portion in the journal.
 
-    Raises ListError if the list can't be read to its end, JournalError if the journal fails; what
-    was appended before stays.
+    Raises ListError if the list can't be read to its end, ReadElsewhereError if another process
+    reads it into the same run, JournalError if the journal fails; what was appended before stays.
     """
     chunks = contacts.chunks(run=run, now=now(), room=room, after_row=after_row)
     steps = portions(chunks, room, after_row)
@@ -66,6 +66,7 @@ async def submit(
                 await _append(journal, run, portion)
             except BaseException:
                 await asyncio.wait([coming])  # the thread ends before its list is let go
+                coming.exception()  # seen: it may hold contact data, and would be logged
                 raise
             progress(portion)
     await journal.finish_reading(run, now())

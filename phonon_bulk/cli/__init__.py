@@ -70,10 +70,6 @@ def main() -> None:
     except (InterruptedBySignal, KeyboardInterrupt):
         _complain("interrupted; what was recorded is safe")
         sys.exit(Exit.STOPPED)
-    except BrokenPipeError:
-        # Whoever read our output has gone (`… | head`); there is nobody left to tell.
-        sys.stderr.close()
-        sys.exit(Exit.STOPPED)
     except Exception as error:  # noqa: BLE001 - the last one to hear of it
         _report_fault(error)
         sys.exit(Exit.FAULT)

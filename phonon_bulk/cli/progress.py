@@ -114,7 +114,7 @@ class Progress:
         if self._sends and not self._reading and contacts:
             left = round((self._calls - self._done) / contacts)
         return {
-            "rows": self._rows,
+            "rows": self._rows or None,
             "calls": self._calls,
             "accepted": self._tally.accepted,
             "contacts_per_second": round(contacts),
@@ -167,7 +167,7 @@ class Progress:
 def in_words(figures: dict[str, Any], *, sends: bool) -> str:
     """Return the figures as they stand beside a bar."""
     if not sends:
-        return f"{figures['rows']:,} rows · {figures['contacts_per_second']:,}/s"
+        return f"{figures['rows'] or 0:,} rows · {figures['contacts_per_second']:,}/s"
     parts = [
         f"{figures['accepted']:,} accepted",
         f"{figures['contacts_per_second']:,}/s",

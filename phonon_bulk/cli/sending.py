@@ -4,8 +4,8 @@ import asyncio
 import contextlib
 import re
 import time
-from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import orjson
 import structlog
@@ -18,7 +18,7 @@ from phonon_bulk.cli.session import Flags, begin_logging, on_signals, print_json
 from phonon_bulk.config import Campaign, EndpointName, SendingSettings, Settings
 from phonon_bulk.dispatch import Dispatcher, Ending, Outcome, Pace
 from phonon_bulk.endpoint import Endpoint
-from phonon_bulk.errors import Exit, ListError, RunError, SettingsError
+from phonon_bulk.errors import Exit, JournalError, ListError, RunError, SettingsError
 from phonon_bulk.journal import Control, NewRun, Run
 from phonon_bulk.journal.books import SqliteBooks
 from phonon_bulk.journal.sqlite import SqliteJournal
@@ -162,7 +162,7 @@ async def set_going(journal: SqliteJournal, job: Job, *, end_reading: bool) -> N
     await journal.control(job.run, Control.GO, [Control.GO, Control.STOPPED, Control.PAUSED])
     await journal.set_flow(job.run, job.flow_id)
     if end_reading and (await journal.next_work(job.run)).reading:
-        await journal.finish_reading(job.run, time.time())
+        await journal.finish_reading(job.run, time.time(), whole=False)
 
 
 @contextlib.asynccontextmanager
@@ -200,9 +200,13 @@ async def send(
             done=job.contacts_done,
             reading=job.reading is not None,
         ) as progress:
-            return await carry_out(
-                journal, dispatcher, job.run, reading=job.reading, stop=stop, watcher=progress
-            )
+            try:
+                return await carry_out(
+                    journal, dispatcher, job.run, reading=job.reading, stop=stop, watcher=progress
+                )
+            except JournalError as error:
+                again = f"`phonon-bulk resume {job.run}`"
+                raise JournalError(f"{error}. When that is mended, go on with {again}") from None
 
 
 def _pace(sending: SendingSettings, workers: int) -> Pace:
@@ -220,10 +224,17 @@ async def only_read(journal: SqliteJournal, job: Job, flags: Flags) -> bool:
         return await read_list(journal, job.run, job.reading, stop, progress)
 
 
-def report(settings: Settings, run: int, flags: Flags, seconds: float | None) -> Summary:
-    """Print the summary of a run, as text or JSON."""
+def report(
+    settings: Settings, run: int, flags: Flags, seconds: float, *, only_read: bool = False
+) -> Summary:
+    """Print the summary of a run, as text or JSON.
+
+    With `only_read` its exit code is that of reading alone: to be sent is not to have failed.
+    """
     with SqliteBooks(settings.journal_path) as books:
         summary = summarize(books, run, seconds)
+    if only_read and summary.list_read:
+        summary = replace(summary, exit=Exit.SOME_FAILED if summary.rejected else Exit.DONE)
     if flags.json:
         print_json(summary.to_dict())
     elif not flags.quiet:
@@ -234,38 +245,45 @@ def report(settings: Settings, run: int, flags: Flags, seconds: float | None) ->
 def conclude(settings: Settings, run: int, flags: Flags, outcome: Outcome, seconds: float) -> Exit:
     """Print the summary, say what to do next if the run is not done, return the exit code."""
     summary = report(settings, run, flags, seconds)
-    advice = _advice(outcome, run, summary)
-    if advice:
-        typer.echo(f"phonon-bulk: {advice}", err=True)
+    for sentence in advice(outcome, summary):
+        typer.echo(f"phonon-bulk: {sentence}", err=True)
     return Exit(summary.exit)
 
 
-def _advice(outcome: Outcome, run: int, summary: Summary) -> str | None:
-    again = f"`phonon-bulk resume {run}`"
+def advice(outcome: Outcome, summary: Summary) -> Iterator[str]:
+    """Yield what the operator is to know and to do, a sentence or two each."""
+    again = f"`phonon-bulk resume {summary.run}`"
+    unfinished = bool(summary.to_send) or summary.state == "reading"
     match outcome.ending:
         case Ending.BLOCKED:
-            return f"stopped: {outcome.reason}. {how_to_mend(outcome.reason or '', run)}"
-        case Ending.GIVEN_UP:
-            return f"given up for now: {outcome.reason}. Nothing is lost; go on with {again}"
-        case Ending.TOLD if summary.to_send or summary.state == "reading":
-            why = f" ({outcome.reason})" if outcome.reason else ""
-            return f"stopped{why}. Nothing is lost; go on with {again}"
-        case _ if summary.in_doubt:
-            return (
-                f"{summary.in_doubt:,} calls may or may not have been taken by the provider: "
-                "see `in_doubt` in the export. They are not sent again by themselves"
+            reason = outcome.reason or ""
+            yield f"stopped: {reason}. {how_to_mend(reason, summary.run)}"
+        case Ending.LIST_BROKEN:
+            yield (
+                f"{outcome.reason}. Run {summary.run} ended at row {summary.rows:,}. Do not start "
+                "the list anew: that would call again whom it has called. Put the list back as "
+                f"it was and go on with {again}, or send only what was read with "
+                f"`phonon-bulk resume {summary.run} --without-rest`"
             )
-        case _:
-            return None
+        case Ending.GIVEN_UP if unfinished:
+            yield f"given up for now: {outcome.reason}. What is not sent is kept: {again} goes on"
+        case Ending.TOLD if unfinished:
+            why = f" ({outcome.reason})" if outcome.reason else ""
+            yield f"stopped{why}. What is not sent is kept; go on with {again}"
+    if summary.in_doubt:
+        yield (
+            f"{summary.in_doubt:,} calls may or may not have been taken by the provider: see "
+            "`in_doubt` in the export. They are not sent again by themselves"
+        )
 
 
 def how_to_mend(reason: str, run: int) -> str:
     """Return what the operator is to do about a reason for which the provider refuses all."""
-    again = f"then go on with `phonon-bulk resume {run}`"
     for words, step in _MENDS.items():
         if words in reason:
-            return f"{step}, {again}" + (" --flow-id ID" if "flow_id" in step else "")
-    return f"Mend it with Phonon, {again}"
+            flag = " --flow-id ID" if "flow_id" in step else ""
+            return f"{step}, then go on with `phonon-bulk resume {run}{flag}`"
+    return f"Mend it with Phonon, then go on with `phonon-bulk resume {run}`"
 
 
 _MENDS = {

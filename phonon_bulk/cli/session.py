@@ -17,6 +17,8 @@ from phonon_bulk.errors import SettingsError
 
 T = TypeVar("T")
 
+STOPPING = (signal.SIGINT, signal.SIGTERM)
+
 _SAME_SIGNAL_SECONDS = 1.0
 
 
@@ -100,8 +102,13 @@ def run_loop(settings: Settings, main: Coroutine[Any, Any, T]) -> T:
             pass
         else:
             factory = uvloop.new_event_loop
-    with asyncio.Runner(loop_factory=factory) as runner:
-        return runner.run(main)
+    before = [(number, signal.getsignal(number)) for number in STOPPING]
+    try:
+        with asyncio.Runner(loop_factory=factory) as runner:
+            return runner.run(main)
+    finally:
+        for number, handler in before:  # the loop leaves the system's defaults behind
+            signal.signal(number, handler)
 
 
 def on_signals(stop: asyncio.Event, abort: Callable[[], None], drain: float) -> None:
@@ -127,7 +134,7 @@ def on_signals(stop: asyncio.Event, abort: Callable[[], None], drain: float) -> 
             log.warning("stop.now", signal=name)
             abort()
 
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in STOPPING:
         loop.add_signal_handler(number, heard, number.name)
 
 

@@ -29,7 +29,6 @@ def submit(
     """Read a contact list into the journal and send nothing; `resume` sends it."""
     from phonon_bulk.cli import sending
     from phonon_bulk.cli.session import Flags, run_loop, settings_and_campaign
-    from phonon_bulk.errors import Exit
 
     flags = Flags(config, journal, json, quiet, log_format, no_uvloop)
     began = sending.begin(flags)
@@ -43,10 +42,9 @@ def submit(
             return number, await sending.only_read(book, job, flags)
 
     number, whole = run_loop(settings, main())
-    summary = sending.report(settings, number, flags, sending.now() - began)
+    summary = sending.report(settings, number, flags, sending.now() - began, only_read=True)
     if not whole:
         typer.echo(f"phonon-bulk: stopped; go on with `phonon-bulk resume {number}`", err=True)
-        raise typer.Exit(Exit.STOPPED)
-    if not flags.quiet:
+    elif not flags.quiet:
         typer.echo(f"phonon-bulk: send it with `phonon-bulk resume {number}`", err=True)
-    raise typer.Exit(Exit.SOME_FAILED if summary.rejected else Exit.DONE)
+    raise typer.Exit(summary.exit)

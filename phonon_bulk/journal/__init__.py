@@ -10,6 +10,7 @@ did not happen. Moments are seconds since the epoch and are always passed in.
 """
 
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
@@ -68,7 +69,9 @@ class Run(NewRun):
     id: int
     created_at: float
     read_at: float | None
-    """When the last row of the list was in the journal; None while rows are missing."""
+    """When the last row of the list was in the journal; None while rows are to come."""
+    whole: int
+    """0 if the rest of the list was given up, so that rows are missing for good."""
     control: Control
     reason: str | None
     rows: int
@@ -146,11 +149,14 @@ class Journal(Protocol):
     ) -> None:
         """Add what rows `after_row` + 1 to `last_row` of the list became, all or nothing.
 
-        Raises TransitionError if the run does not stand at `after_row` or is read to its end.
+        Raises ReadElsewhereError if the run does not stand at `after_row` or is read to its end.
         """
 
-    async def finish_reading(self, run: int, now: float) -> None:
-        """Say that the last row is in the journal. Nothing can be appended after it."""
+    async def finish_reading(self, run: int, now: float, *, whole: bool = True) -> None:
+        """Say that the last row is in the journal, or with `whole` False, the last there will be.
+
+        Nothing can be appended after it.
+        """
 
     async def claim(
         self, run: int, *, owner: str, limit: int, now: float, lease_until: float
@@ -272,6 +278,9 @@ class Contact:
 
 class Books(Protocol):
     """What can be read in a journal while others write to it."""
+
+    def snapshot(self) -> AbstractContextManager[None]:
+        """Make all that is read within agree: as if it were read at one moment."""
 
     def run(self, run: int) -> Run:
         """Return one run; raises RunError if there is none of that number."""

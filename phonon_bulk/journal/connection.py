@@ -2,6 +2,7 @@
 
 import os
 import sqlite3
+import time
 from pathlib import Path
 
 from phonon_bulk.errors import JournalError, JournalUnusable
@@ -69,7 +70,7 @@ def explain(error: sqlite3.Error, path: Path) -> JournalError:
     elif "readonly" in text or "unable to open" in text:
         what = "it is not writable for the user who runs phonon-bulk, nor is its folder perhaps"
     elif "locked" in text or "busy" in text:
-        what = f"another program has held it locked for {_BUSY_SECONDS:.0f} seconds"
+        what = "another program holds it locked"
     elif "malformed" in text or "not a database" in text:
         what = "it is damaged, or no journal at all. Move it away and look at it with sqlite3"
     else:
@@ -91,10 +92,24 @@ def _open(path: Path) -> sqlite3.Connection:
         path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False
     )
     connection.row_factory = sqlite3.Row
-    connection.execute("PRAGMA journal_mode = WAL")
+    _use_wal(connection)
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute("PRAGMA foreign_keys = ON")
     return connection
+
+
+def _use_wal(connection: sqlite3.Connection) -> None:
+    """Turn WAL on. SQLite does not wait for this as it does for writes, so we do."""
+    for _ in range(100):
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error):
+                raise
+            time.sleep(0.05)
+        else:
+            return
+    connection.execute("PRAGMA journal_mode = WAL")
 
 
 def _migrate(connection: sqlite3.Connection, path: Path) -> None:

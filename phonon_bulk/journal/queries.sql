@@ -13,7 +13,7 @@ UPDATE run
  WHERE id = :run AND rows = :after_row AND read_at IS NULL;
 
 -- name: finish_reading
-UPDATE run SET read_at = :now WHERE id = :run AND read_at IS NULL;
+UPDATE run SET read_at = :now, whole = :whole WHERE id = :run AND read_at IS NULL;
 
 -- name: insert_batch
 -- Born ready; or expired, when it is the part of a split batch whose start date has passed.
@@ -34,7 +34,7 @@ UPDATE batch
    SET state = 'claimed', owner = :owner, lease_until = :lease_until
  WHERE state = 'ready' AND id IN (
     SELECT batch.id
-      FROM batch JOIN run ON run.id = batch.run
+      FROM batch INDEXED BY batch_ready JOIN run ON run.id = batch.run
      WHERE batch.run = :run AND batch.state = 'ready' AND batch.not_before <= :now
        AND run.control = 'go'
      ORDER BY batch.first_row, batch.id
@@ -97,14 +97,15 @@ UPDATE batch SET state = 'cancelled', settled_at = :now, reason = :reason
  WHERE run = :run AND state = 'ready';
 
 -- name: return_lost_claims
+-- Both states are named as the index batch_leased names them, or it would not be used.
 UPDATE batch SET state = 'ready', owner = NULL, lease_until = NULL
- WHERE state = 'claimed' AND lease_until <= :now;
+ WHERE state = 'claimed' AND state IN ('claimed', 'sending') AND lease_until <= :now;
 
 -- name: doubt_lost_sendings
 UPDATE batch
    SET state = 'in_doubt', owner = NULL, lease_until = NULL, doubted = 1,
        reason = 'the process that sent it ended before the answer was recorded'
- WHERE state = 'sending' AND lease_until <= :now;
+ WHERE state = 'sending' AND state IN ('claimed', 'sending') AND lease_until <= :now;
 
 -- name: set_control
 UPDATE run SET control = :control, reason = :reason
@@ -115,11 +116,12 @@ UPDATE run SET flow_id = :flow_id WHERE id = :run;
 
 -- name: next_lease
 -- When the first lease of somebody else's ends: until then a run with nothing ready is not over.
-SELECT min(lease_until) AS lease_until FROM batch
+SELECT min(lease_until) AS lease_until FROM batch INDEXED BY batch_leased
  WHERE run = :run AND state IN ('claimed', 'sending');
 
 -- name: next_ready
-SELECT min(not_before) AS not_before FROM batch WHERE run = :run AND state = 'ready';
+SELECT min(not_before) AS not_before FROM batch INDEXED BY batch_ready
+ WHERE run = :run AND state = 'ready';
 
 -- name: run
 SELECT * FROM run WHERE id = :run;

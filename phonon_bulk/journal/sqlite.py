@@ -16,7 +16,7 @@ import orjson
 
 from phonon_bulk.batch import TRANSITIONS, State
 from phonon_bulk.call import RejectedRow
-from phonon_bulk.errors import RunError, TransitionError
+from phonon_bulk.errors import ReadElsewhereError, RunError, TransitionError
 from phonon_bulk.journal import Claim, Control, NewRun, NextWork, Settlement
 from phonon_bulk.journal.connection import connect, explain
 from phonon_bulk.journal.frozen import FrozenBatch, compress
@@ -53,10 +53,11 @@ class SqliteJournal:
         await self._writer.do(lambda db: _append(db, run, batches, rejected, after_row, last_row))
         self._appended.set()
 
-    async def finish_reading(self, run: int, now: float) -> None:
+    async def finish_reading(self, run: int, now: float, *, whole: bool = True) -> None:
         """See `Journal`."""
+        values = {"run": run, "now": now, "whole": whole}
         await self._writer.do(
-            lambda db: _move(db, "finish_reading", f"run {run} is read already", run=run, now=now)
+            lambda db: _move(db, "finish_reading", f"run {run} is read already", **values)
         )
         self._appended.set()
 
@@ -176,16 +177,15 @@ def _append(
     after_row: int,
     last_row: int,
 ) -> None:
-    _move(
-        db,
-        "count_rows",
-        f"run {run} does not stand at row {after_row}: its list is being read by another process",
-        run=run,
-        after_row=after_row,
-        last_row=last_row,
-        rejected=len(rejected),
-        calls=sum(batch.calls for batch in batches),
-    )
+    values = {
+        "run": run,
+        "after_row": after_row,
+        "last_row": last_row,
+        "rejected": len(rejected),
+        "calls": sum(batch.calls for batch in batches),
+    }
+    if _execute(db, "count_rows", values).rowcount != 1:
+        raise ReadElsewhereError(f"the list of run {run} is being read by another process")
     for batch in batches:
         _insert_batch(db, run, batch)
     db.executemany(SQL["insert_rejected"], [_rejected_values(run, row) for row in rejected])

@@ -80,8 +80,23 @@ class Writer:
                     open_for_more = False
                     break
                 group.append(waiting)
-            _resolve(self._commit(group))
+            try:
+                results = self._commit(group)
+            except BaseException as error:  # noqa: BLE001 - whoever waits must hear of it
+                self._die(group, error)
+                return
+            _resolve(results)
         self._connection.close()
+
+    def _die(self, group: list[_Waiting], error: BaseException) -> None:
+        """Tell all who wait, now and later, that nothing can be written any more."""
+        self._closing = True
+        while not self._queue.empty():
+            waiting = self._queue.get()
+            if waiting is not None:
+                group.append(waiting)
+        failed = JournalError(f"the journal can't be written any more ({type(error).__name__})")
+        _resolve([_Result(waiting, None, failed) for waiting in group])
 
     def _commit(self, group: list[_Waiting]) -> list[_Result]:
         try:
@@ -99,9 +114,11 @@ class Writer:
         self._connection.execute("SAVEPOINT operation")
         try:
             value = waiting.operation(self._connection)
-        except sqlite3.OperationalError:
+        except (sqlite3.OperationalError, sqlite3.InternalError):
             raise  # the disk, not the operation: the whole transaction is lost
-        except Exception as error:  # noqa: BLE001 - handed to whoever awaits the operation
+        except Exception as error:
+            if type(error) is sqlite3.DatabaseError:
+                raise  # a damaged file
             self._connection.execute("ROLLBACK TO operation")
             self._connection.execute("RELEASE operation")
             return _Result(waiting, None, error)

@@ -37,7 +37,8 @@ class Summary:
     seconds: float
     exit: int
     list_read: bool
-    """Whether all rows of the list are in the journal."""
+    """Whether all rows of the list are in the journal; if not, and the state is `done`, the rest
+    was given up (`resume --without-rest`)."""
     reason: str | None = None
     reasons: list[dict[str, Any]] = field(default_factory=list)
     """Why contacts were not placed: `state`, `reason`, `contacts`, and an example's `row`."""
@@ -55,10 +56,11 @@ def summarize(books: Books, run: int, seconds: float | None = None) -> Summary:
 
     Raises RunError if there is no such run, PhononBulkError if its sums do not add up.
     """
-    record, counts = books.run(run), books.counts(run)
+    with books.snapshot():
+        record, counts, reasons = books.run(run), books.counts(run), _reasons(books, run)
     if seconds is None:
         seconds = max(0.0, (counts.settled_at or record.created_at) - record.created_at)
-    return add_up(record, counts, round(seconds, 3), _reasons(books, run))
+    return add_up(record, counts, round(seconds, 3), reasons)
 
 
 def _reasons(books: Books, run: int) -> list[dict[str, Any]]:
@@ -104,7 +106,7 @@ def add_up(run: Run, counts: RunCounts, seconds: float, reasons: list[dict[str, 
         requests=counts.requests,
         seconds=seconds,
         exit=_exit(run, state, sums),
-        list_read=run.read_at is not None,
+        list_read=run.read_at is not None and bool(run.whole),
         reason=run.reason,
         reasons=reasons,
     )
@@ -143,7 +145,7 @@ def _exit(run: Run, state: str, sums: dict[str, int]) -> int:
     if sums["in_doubt"]:
         return Exit.IN_DOUBT
     failed = run.rejected + sum(sums[s] for s in ("refused", "expired", "cancelled", "abandoned"))
-    return Exit.SOME_FAILED if failed else Exit.DONE
+    return Exit.SOME_FAILED if failed or not run.whole else Exit.DONE
 
 
 def to_text(summary: Summary) -> str:
@@ -161,7 +163,8 @@ def to_text(summary: Summary) -> str:
     ]
     lines += _sum("calls", summary.calls, states)
     if not summary.list_read:
-        lines += ["", f"  the list is read up to row {summary.rows:,} only; resume reads on"]
+        rest = "resume reads on" if summary.state != "done" else "the rest was given up"
+        lines += ["", f"  the list is read up to row {summary.rows:,} only; {rest}"]
     lines += ["", f"  {_figures(summary)}"]
     lines += _why(summary)
     return "\n".join(lines)

@@ -278,5 +278,39 @@ def test_a_list_that_changed_is_not_read_on(desk: Desk, simulate: Start) -> None
     changed = desk.run("resume", "1")
     assert changed.exit == 2
     assert "has changed since" in changed.err
-    assert desk.run("resume", "1", "--without-rest", "-q").exit == 0
+    rest = desk.run("resume", "1", "--without-rest", "--json")
+    assert (rest.exit, rest.summary["list_read"], rest.summary["state"]) == (1, False, "done")
+    agree(desk, simulator)
+
+
+def test_a_list_that_changes_while_it_is_sent(desk: Desk, simulate: Start) -> None:
+    """What was sent is said and kept; the operator is told not to start the list anew."""
+    simulator = simulate("--fault", "delay:0.02")
+    desk.settings(simulator.url, workers=2)
+    desk.campaign()
+    desk.contacts(300_000)
+    process = desk.start("run", "campaign.toml", "--json")
+    simulator.wait_for(1)
+    with (desk.folder / "list.csv").open("a") as file:
+        file.write("919812345678,,X,Y\n")
+    ended = desk.end(process)
+    summary = ended.summary
+    assert ended.exit == 5
+    assert "do not start" in ended.err.lower()
+    assert "--without-rest" in ended.err
+    assert (summary["list_read"], summary["accepted"] > 0) == (False, True)
+    assert desk.run("resume", "1", "--without-rest", "-q").exit == 1
+    agree(desk, simulator)
+
+
+def test_two_processes_on_one_run(desk: Desk, simulate: Start) -> None:
+    """Two `resume`s at once share the work; every call is placed exactly once."""
+    simulator = simulate("--fault", "delay:0.05")
+    desk.settings(simulator.url, workers=2)
+    desk.campaign()
+    desk.contacts(20_000)
+    assert desk.run("submit", "campaign.toml", "-q").exit == 0
+    both = [desk.start("resume", "1", "-q") for _ in range(2)]
+    assert [desk.end(process).exit for process in both] == [0, 0]
+    assert len(simulator.ledger()) == 20_000
     agree(desk, simulator)

@@ -10,7 +10,7 @@ from builders import DAY, make_batch, make_data, make_run
 
 from phonon_bulk.batch import TRANSITIONS, State
 from phonon_bulk.call import RejectedRow
-from phonon_bulk.errors import JournalError, RunError, TransitionError
+from phonon_bulk.errors import JournalError, ReadElsewhereError, RunError, TransitionError
 from phonon_bulk.journal import Claim, Control, Journal, SettledBatch, Settlement
 from phonon_bulk.journal.books import SqliteBooks
 from phonon_bulk.journal.sqlite import SqliteJournal
@@ -136,14 +136,14 @@ async def test_two_readers_can_not_mix(journal: Journal) -> None:
     """A second reader, standing elsewhere in the list, is refused."""
     run = await journal.open_run(make_run(), NOW)
     await journal.append(run, [make_batch([1, 2])], [], after_row=0, last_row=2)
-    with pytest.raises(TransitionError, match="another process"):
+    with pytest.raises(ReadElsewhereError, match="another process"):
         await journal.append(run, [make_batch([1, 2])], [], after_row=0, last_row=2)
 
 
 async def test_nothing_after_the_end(journal: Journal) -> None:
     """A list that was read to its end takes no more rows, and ends once."""
     run = await filled(journal)
-    with pytest.raises(TransitionError):
+    with pytest.raises(ReadElsewhereError):
         await journal.append(run, [make_batch([1001])], [], after_row=1000, last_row=1001)
     with pytest.raises(TransitionError):
         await journal.finish_reading(run, NOW)
@@ -469,3 +469,26 @@ async def test_reasons(journal: Journal, books: Callable[[], SqliteBooks]) -> No
             ("refused", "Invalid Contact Number (205)", 500),
             ("accepted", "not listed", 20),
         ]
+
+
+async def test_a_snapshot_agrees_with_itself(
+    journal: Journal, books: Callable[[], SqliteBooks]
+) -> None:
+    """What is read within a snapshot is of one moment, whatever is written meanwhile."""
+    run = await journal.open_run(make_run(), NOW)
+    with books() as opened, opened.snapshot():
+        before = opened.run(run)
+        await journal.append(run, [make_batch([1, 2])], [], after_row=0, last_row=2)
+        assert before.rows == opened.run(run).rows == 0
+        assert opened.counts(run).batches == {}
+
+
+async def test_the_rest_of_a_list_given_up(
+    journal: Journal, books: Callable[[], SqliteBooks]
+) -> None:
+    """A list that is not read to its end, on purpose, is marked for good."""
+    run = await journal.open_run(make_run(), NOW)
+    await journal.append(run, [make_batch([1, 2])], [], after_row=0, last_row=2)
+    await journal.finish_reading(run, NOW, whole=False)
+    with books() as opened:
+        assert not opened.run(run).whole

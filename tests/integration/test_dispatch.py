@@ -16,7 +16,7 @@ from phonon_bulk.call import INDIA, encode
 from phonon_bulk.dispatch import REFUSALS_BEFORE_STOP, Dispatcher, Ending, Outcome, Pace
 from phonon_bulk.endpoint import Endpoint
 from phonon_bulk.errors import JournalError
-from phonon_bulk.journal import Control, FrozenBatch, RunCounts
+from phonon_bulk.journal import Claim, Control, FrozenBatch, RunCounts
 from phonon_bulk.journal.books import SqliteBooks
 from phonon_bulk.journal.frozen import freeze
 from phonon_bulk.journal.sqlite import SqliteJournal
@@ -392,3 +392,128 @@ async def test_answers_are_kept_where_they_say_more(journal: SqliteJournal) -> N
     await sent(journal, run, say, Pace(workers=1))
     with SqliteBooks(journal.path) as books:
         assert [batch.answer for batch in books.batches(run)] == [None, b'{"code":7}']
+
+
+async def test_stopping_does_not_wait_for_tokens(journal: SqliteJournal) -> None:
+    """Workers that wait for tokens of a slow limit let go at once when told to stop."""
+    run = await opened(journal, *ten_batches())
+    script, stop = Script(answers()), asyncio.Event()
+    ours = dispatcher(journal, run, script, Pace(workers=4, drain_timeout=60))
+    ours._limiter = Limiter(2)  # a token every minute
+    sending = asyncio.create_task(ours.run(stop))
+    await until(lambda: counts(journal, run).batches.get(State.CLAIMED, 0) >= 4)
+    stop.set()
+    assert (await asyncio.wait_for(sending, 5)).ending is Ending.TOLD
+    assert script.bodies == []
+    assert counts(journal, run).batches == {State.READY: 10}
+
+
+async def test_nothing_is_posted_after_an_abort(journal: SqliteJournal) -> None:
+    """A batch that is marked as sending when the stop becomes an abort is not posted any more."""
+    run = await opened(journal, make_batch([1]))
+    script = Script(answers())
+    ours = dispatcher(journal, run, script)
+    mark = journal.send
+
+    async def slow(claim: Claim, head_sha256: bytes, owner: str, now: float) -> int:
+        attempt = await mark(claim, head_sha256, owner, now)
+        ours.abort()
+        return attempt
+
+    journal.send = slow  # type: ignore[method-assign]
+    await asyncio.wait_for(ours.run(asyncio.Event()), 20)
+    assert script.bodies == []
+    assert counts(journal, run).batches == {State.READY: 1}
+
+
+async def test_a_retry_after_holds_all_workers(journal: SqliteJournal) -> None:
+    """One 429 with Retry-After: what waits for tokens waits for that too, whatever succeeds."""
+    run = await opened(journal, *ten_batches())
+    throttled = Answer(Verdict.THROTTLED, "HTTP 429: too many requests", retry_after=30.0)
+    gate = asyncio.Event()
+
+    async def say(number: int, _body: bytes) -> Answer:
+        if number == 0:
+            await asyncio.sleep(0.02)
+            gate.set()
+            return throttled
+        await gate.wait()
+        await asyncio.sleep(0.02)
+        return OK
+
+    script, stop = Script(say), asyncio.Event()
+    sending = asyncio.create_task(dispatcher(journal, run, script).run(stop))
+    await asyncio.sleep(0.4)
+    assert len(script.bodies) == 4
+    stop.set()
+    await asyncio.wait_for(sending, 5)
+    assert counts(journal, run).batches == {State.ACCEPTED: 3, State.READY: 7}
+
+
+async def test_the_clock_jumps_past_our_own_leases(journal: SqliteJournal) -> None:
+    """A wall clock that jumps by hours while posts are under way doubts none of them."""
+    run = await opened(journal, make_batch([1]), make_batch([2]), read=False)
+    clock = [NOON]
+
+    async def say(_number: int, _body: bytes) -> Answer:
+        clock[0] = NOON + 3600
+        await asyncio.sleep(0.6)
+        return OK
+
+    stop = asyncio.Event()
+    ours = dispatcher(journal, run, Script(say), clock=lambda: clock[0])
+    sending = asyncio.create_task(ours.run(stop))
+    await until(lambda: counts(journal, run).batches == {State.ACCEPTED: 2})
+    stop.set()
+    await asyncio.wait_for(sending, 20)
+
+
+async def test_a_lost_claim_harms_nobody_else(journal: SqliteJournal) -> None:
+    """Giving back a claim that another process has taken is a line in the log, not the end."""
+    run = await opened(journal, *ten_batches())
+    stop = asyncio.Event()
+
+    async def say(number: int, _body: bytes) -> Answer:
+        if number == 0:
+            await journal.recover(NOON + 1000)
+            await journal.claim(run, owner="other", limit=9, now=NOON, lease_until=NOON + 9999)
+            stop.set()
+        await asyncio.sleep(0.02)
+        return OK
+
+    outcome = await asyncio.wait_for(
+        dispatcher(journal, run, Script(say), Pace(workers=1)).run(stop), 20
+    )
+    assert outcome.ending is Ending.TOLD
+
+
+async def test_an_answer_that_can_not_be_recorded_is_logged(
+    journal: SqliteJournal, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """When the journal fails, the others under way may end, and each request-id is in the log."""
+    run = await opened(journal, *ten_batches())
+    together = asyncio.Barrier(4)
+
+    async def say(_number: int, _body: bytes) -> Answer:
+        await together.wait()
+        await journal.close()
+        return OK
+
+    with pytest.raises(JournalError, match="closed"):
+        await sent(journal, run, say)
+    assert capsys.readouterr().out.count("answer.not_recorded") == 4
+    assert counts(journal, run).batches[State.SENDING] == 4
+
+
+async def test_a_few_bad_calls_in_a_row_are_no_reason_to_stop(journal: SqliteJournal) -> None:
+    """A block of bad rows in a list that is otherwise good costs only itself."""
+    run = await opened(journal, *[make_batch(range(n * 500 + 1, n * 500 + 501)) for n in range(3)])
+
+    async def say(_number: int, body: bytes) -> Answer:
+        await asyncio.sleep(0)
+        bad = any(f"ACC{row:07d}".encode() in body for row in range(601, 661))
+        return Answer(Verdict.BAD_DATA, "Invalid Contact Number", code=205) if bad else OK
+
+    outcome, _, books = await sent(journal, run, say)
+    assert outcome.ending is Ending.FINISHED
+    assert (books.accepted, books.calls[State.REFUSED]) == (1440, 60)

@@ -247,3 +247,85 @@ async def test_nothing_of_the_request_in_messages() -> None:
         answer = await post(serve, within=0.3)
         assert SECURITY_ID not in answer.message + repr(answer)
         assert "9199" not in answer.message + repr(answer)
+
+
+async def proxied(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch, variable: str = "https_proxy"
+) -> Answer:
+    """Post to a host that is reached through a proxy that behaves as `serve` does."""
+
+    async def behave(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await serve(reader, writer)
+        writer.close()
+        with contextlib.suppress(OSError):
+            await writer.wait_closed()
+
+    server = await asyncio.start_server(behave, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    monkeypatch.setenv("no_proxy", "")
+    monkeypatch.setenv(variable, f"127.0.0.1:{port}")
+    settings = EndpointSettings(
+        url="https://a.example.invalid/", requests_per_minute=500, timeout=0.4
+    )
+    async with server, Endpoint("bulk", settings) as endpoint:
+        answer = await endpoint.post(BODY)
+    await asyncio.sleep(0.3)
+    return answer
+
+
+async def silent_proxy(reader: asyncio.StreamReader, _writer: asyncio.StreamWriter) -> None:
+    """Take the CONNECT and never answer."""
+    await reader.readuntil(b"\r\n\r\n")
+    await asyncio.sleep(0.6)
+
+
+async def closing_proxy(reader: asyncio.StreamReader, _writer: asyncio.StreamWriter) -> None:
+    """Take the CONNECT and close."""
+    await reader.readuntil(b"\r\n\r\n")
+
+
+async def refusing_proxy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Answer the CONNECT with a no."""
+    await reader.readuntil(b"\r\n\r\n")
+    writer.write(http("407 Proxy Authentication Required"))
+    await writer.drain()
+
+
+@pytest.mark.parametrize("serve", [silent_proxy, closing_proxy, refusing_proxy])
+async def test_a_proxy_that_lets_nobody_through(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever a proxy does before there is a way to the provider, not a byte was sent there."""
+    answer = await proxied(serve, monkeypatch)
+    assert answer.verdict is Verdict.NOT_SENT, answer
+
+
+async def test_a_refusing_proxy_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The proxy is blamed, not the provider, and its login is not shown."""
+    answer = await proxied(refusing_proxy, monkeypatch)
+    assert "the proxy 127.0.0.1:" in answer.message
+    assert "407" in answer.message
+
+
+async def test_a_slow_connection_is_not_a_lost_request(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The total time-out that strikes while there is no connection yet: not a byte was sent."""
+
+    async def never(*_: object, **__: object) -> None:
+        await asyncio.sleep(5)
+
+    settings = EndpointSettings(
+        url="https://a.example.invalid/", requests_per_minute=1, timeout=0.2
+    )
+    async with Endpoint("bulk", settings) as endpoint:
+        connector = endpoint._session.connector if endpoint._session else None
+        monkeypatch.setattr(connector, "_resolve_host", never)
+        answer = await endpoint.post(BODY)
+    assert answer.verdict is Verdict.NOT_SENT
+    assert "no connection in time" in answer.message
+
+
+async def test_this_machine_is_never_behind_a_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A simulator on loopback is posted to directly, whatever the environment says."""
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
+    monkeypatch.setenv("no_proxy", "")
+    assert (await post(saying(http("202 Accepted", GOOD)))).verdict is Verdict.ACCEPTED

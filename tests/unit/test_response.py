@@ -11,6 +11,7 @@ from phonon_bulk.response import (
     CallDetail,
     Verdict,
     call_details,
+    check_partial,
     placed,
     read,
     read_retry_after,
@@ -138,15 +139,58 @@ def test_status_without_a_readable_body(status: int, verdict: Verdict, body: byt
     assert answer(status=status, body=body).verdict is verdict
 
 
-@pytest.mark.parametrize("code", [True, "200", 200.0, None, [200]])
-def test_code_of_a_wrong_type(code: object) -> None:
-    """A code that is no whole number is no code."""
+@pytest.mark.parametrize("code", [True, "", "x", "२००", 200.5, None, [200], -200, 2**64 - 1, 1e300])
+def test_code_that_is_none(code: object) -> None:
+    """What is no number of up to three digits is no code, and does no harm."""
     assert answer(code=code).verdict is Verdict.UNCLEAR
 
 
-def test_429_wins_over_its_body() -> None:
-    """HTTP 429 was not taken, whatever stands in its body."""
-    assert answer(status=429, code=200, message="Success").verdict is Verdict.THROTTLED
+@pytest.mark.parametrize("code", ["200", 200.0])
+def test_code_in_another_form(code: object) -> None:
+    """A code as text or with a point is read for what it is."""
+    assert answer(code=code, request_id="r").verdict is Verdict.ACCEPTED
+
+
+def test_success_under_429_is_unclear() -> None:
+    """An answer that contradicts itself settles nothing."""
+    assert answer(status=429, code=200, message="Success").verdict is Verdict.UNCLEAR
+
+
+def test_429_as_a_code() -> None:
+    """An equivalent of HTTP 429 in the body is one."""
+    assert answer(status=200, code=429).verdict is Verdict.THROTTLED
+
+
+@pytest.mark.parametrize(
+    ("status", "verdict"),
+    [(403, Verdict.ACCOUNT), (404, Verdict.SETUP), (413, Verdict.BAD_DATA), (503, Verdict.UNCLEAR)],
+)
+def test_a_status_repeated_in_the_body(status: int, verdict: Verdict) -> None:
+    """A code that is no more than the HTTP status again means what the status does."""
+    assert answer(status=status, code=status).verdict is verdict
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "message", "verdict"),
+    [
+        ("realtime", "Request not accepted: Invalid Security ID", Verdict.SETUP),
+        ("bulk", "Queued at security gateway", Verdict.ACCEPTED),
+        ("bulk", " accepted ", Verdict.ACCEPTED),
+    ],
+)
+def test_202_only_by_a_message_that_is_documented(
+    endpoint: str, message: str, verdict: Verdict
+) -> None:
+    """A message with the right words in it is not the documented one; then the endpoint decides."""
+    assert answer(endpoint, code=202, message=message).verdict is verdict
+
+
+def test_a_partial_success_for_other_calls_is_unclear() -> None:
+    """Details that match no call of ours leave it open of which calls they speak."""
+    said = answer(code=209, request_id="r", call_details=[{"client-identifier": "a "}])
+    assert check_partial(said, ["a"]).verdict is Verdict.UNCLEAR
+    assert check_partial(said, ["a ", "b"]).verdict is Verdict.PARTIAL
+    assert answer(code=209, call_details=[]).verdict is Verdict.UNCLEAR
 
 
 def test_the_message_is_ours() -> None:

@@ -80,7 +80,9 @@ def test_what_would_hit_everything_stops(verdict: Verdict) -> None:
     assert decide(of(verdict), facts()).stop == f"said {verdict}"
 
 
-@pytest.mark.parametrize("verdict", set(Verdict) - {Verdict.SETUP, Verdict.ACCOUNT})
+@pytest.mark.parametrize(
+    "verdict", [v for v in Verdict if v not in {Verdict.SETUP, Verdict.ACCOUNT}]
+)
 def test_nothing_else_stops(verdict: Verdict) -> None:
     """What concerns one batch stops no other."""
     assert decide(of(verdict), facts()).stop is None
@@ -145,7 +147,7 @@ def test_back_off_doubles() -> None:
 
 def test_failures_under_way_together_count_once() -> None:
     """Thirty posts that fail at the same outage are one failure, not thirty."""
-    rest = Rest(since=0.0)
+    rest = Rest()
     for _ in range(30):
         rest = rest.after_failure(of(Verdict.NOT_SENT), 1.0, 2.0, POLICY, 1.0)
     assert rest.failures == 1
@@ -156,7 +158,7 @@ def test_failures_under_way_together_count_once() -> None:
 
 def test_one_doubt_is_chance() -> None:
     """Doubts below the threshold do not slow the run; from there on the endpoint rests."""
-    rest = Rest(since=0.0)
+    rest = Rest()
     for _ in range(DOUBTS_BEFORE_REST - 1):
         rest = rest.after_failure(of(Verdict.LOST), 0.0, 1.0, POLICY, 1.0)
         assert (rest.failures, rest.until) == (0, 0.0)
@@ -165,25 +167,34 @@ def test_one_doubt_is_chance() -> None:
 
 def test_success_ends_the_rest() -> None:
     """A clear answer forgets all failures."""
-    rest = Rest(since=0.0).after_failure(of(Verdict.NOT_SENT), 0.0, 1.0, POLICY, 1.0)
-    assert rest.after_success(5.0) == Rest(since=5.0)
+    rest = Rest().after_failure(of(Verdict.NOT_SENT), 0.0, 1.0, POLICY, 1.0)
+    assert rest.after_success(sent_at=1.5) == Rest()
+
+
+def test_an_answer_from_before_the_trouble_does_not_end_the_rest() -> None:
+    """Posts that left before the 429 and succeed after it do not wipe out its Retry-After."""
+    rest = Rest().after_failure(of(Verdict.THROTTLED, 60.0), 0.0, 1.0, POLICY, 1.0)
+    assert rest.after_success(sent_at=0.5) == rest
 
 
 @pytest.mark.parametrize(("asked", "waits"), [(10.0, 10.0), (0.0, 1.0), (1e9, LONGEST_RETRY_AFTER)])
 def test_retry_after_is_obeyed(asked: float, waits: float) -> None:
     """A Retry-After lengthens the wait, never shortens it, and is obeyed for an hour at most."""
-    rest = Rest(since=0.0).after_failure(of(Verdict.THROTTLED, asked), 0.0, 0.0, POLICY, 1.0)
+    rest = Rest().after_failure(of(Verdict.THROTTLED, asked), 0.0, 0.0, POLICY, 1.0)
     assert rest.until == waits
 
 
 def test_given_up_after_too_long_without_an_answer() -> None:
-    """Without one clear answer for `give_up_after` seconds there is no point in going on."""
-    rest = Rest(since=0.0).after_failure(of(Verdict.NOT_SENT), 899.0, 900.0, POLICY, 1.0)
-    assert not rest.given_up(900.0, POLICY)
-    assert rest.given_up(900.1, POLICY)
+    """It counts from the first failure, however long all was well before that."""
+    rest = Rest()
+    for moment in (5000.0, 5400.0, 5900.0):
+        rest = rest.after_failure(of(Verdict.NOT_SENT), moment, moment, POLICY, 1.0)
+    assert not rest.given_up(5900.0, POLICY)
+    assert rest.given_up(5900.1, POLICY)
 
 
 def test_throttling_is_an_answer() -> None:
     """A provider that says "later" is there: it is not given up."""
-    rest = Rest(since=0.0).after_failure(of(Verdict.THROTTLED), 899.0, 1000.0, POLICY, 1.0)
+    rest = Rest().after_failure(of(Verdict.NOT_SENT), 0.0, 0.0, POLICY, 1.0)
+    rest = rest.after_failure(of(Verdict.THROTTLED), 899.0, 899.0, POLICY, 1.0)
     assert not rest.given_up(1000.0, POLICY)

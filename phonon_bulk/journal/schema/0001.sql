@@ -14,6 +14,7 @@ CREATE TABLE run (
     list_sha256 TEXT NOT NULL,
     created_at  REAL NOT NULL,
     read_at     REAL,                       -- when the last row of the list was in the journal
+    whole       INTEGER NOT NULL DEFAULT 1 CHECK (whole IN (0, 1)), -- 0: the rest was given up
     control     TEXT NOT NULL DEFAULT 'go'
                 CHECK (control IN ('go', 'paused', 'stopped', 'cancelled')),
     reason      TEXT,                       -- why it was stopped, for the operator
@@ -61,7 +62,7 @@ CREATE TABLE batch (
 ) STRICT;
 
 CREATE INDEX batch_ready ON batch (run, first_row, id) WHERE state = 'ready';
-CREATE INDEX batch_leased ON batch (owner, lease_until) WHERE state IN ('claimed', 'sending');
+CREATE INDEX batch_leased ON batch (run, lease_until) WHERE state IN ('claimed', 'sending');
 CREATE INDEX batch_by_row ON batch (run, first_row);
 
 -- The calls of a batch, frozen: zstd of the calls joined by commas, and the rows they came from

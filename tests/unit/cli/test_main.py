@@ -10,6 +10,8 @@ import phonon_bulk.cli
 from phonon_bulk.cli import main
 from phonon_bulk.errors import Exit, JournalError, ListError, PhononBulkError, SettingsError
 
+SAFE = "phonon-bulk: interrupted; what was recorded is safe\n"
+
 
 @pytest.fixture(autouse=True)
 def _own_signals() -> Iterator[None]:
@@ -67,7 +69,7 @@ def test_errors_are_sentences(
 def test_a_fault_shows_where_but_not_what(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """An error nobody foresaw: exit 70, its place, and not its text, which may hold contact data."""
+    """An error nobody foresaw: exit 70, its place, and not its text: it may hold contact data."""
     group = ExceptionGroup("g", [ExceptionGroup("h", [KeyError("919812345678")])])
     assert ended(monkeypatch, raising(group)) == Exit.FAULT
     said = capsys.readouterr().err

@@ -138,3 +138,21 @@ async def test_the_loop_goes_on_while_it_writes(tmp_path: Path) -> None:
     free.set()
     assert await holding
     await writer.close()
+
+
+async def test_a_writer_that_dies_says_so(tmp_path: Path) -> None:
+    """If even taking back fails, all who wait and all who come are told; nobody waits for ever."""
+    connection = opened(tmp_path / "db")
+    writer = Writer(connection, explain)
+
+    def broken(db: Connection) -> None:
+        db.close()
+        raise sqlite3.OperationalError("disk I/O error")
+
+    results = await asyncio.wait_for(
+        asyncio.gather(writer.do(broken), writer.do(insert(1)), return_exceptions=True), 10
+    )
+    assert all(isinstance(result, JournalError) for result in results)
+    with pytest.raises(JournalError):
+        await asyncio.wait_for(writer.do(insert(2)), 10)
+    await writer.close()

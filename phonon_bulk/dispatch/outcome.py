@@ -1,0 +1,56 @@
+"""How sending is cut, how it goes, and how it ended."""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from phonon_bulk.retry import Policy
+
+
+class Ending(StrEnum):
+    """Why the dispatcher stopped."""
+
+    FINISHED = "finished"
+    """Nothing is left that could be sent."""
+    TOLD = "told"
+    """By a signal, or because the run was paused or cancelled."""
+    BLOCKED = "blocked"
+    """The provider would refuse everything."""
+    GIVEN_UP = "given_up"
+    """There was no clear answer for too long."""
+    LIST_BROKEN = "list_broken"
+    """The list could not be read to its end (`runner.py`)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How the dispatcher ended, and for the last two, why."""
+
+    ending: Ending
+    reason: str | None = None
+
+
+@dataclass(slots=True)
+class Tally:
+    """What this process has done so far; for the progress bar, not for the books."""
+
+    accepted: int = 0
+    """Calls."""
+    refused: int = 0
+    """Calls."""
+    in_doubt: int = 0
+    """Calls."""
+    expired: int = 0
+    """Calls."""
+    requests: int = 0
+    resting: str | None = None
+    """Why the endpoint is left alone just now."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How the work is cut: workers, the length of leases and how long a stop may take (seconds)."""
+
+    workers: int = 32
+    lease: float = 60.0
+    drain_timeout: float = 35.0
+    policy: Policy = field(default_factory=Policy)
