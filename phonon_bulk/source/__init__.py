@@ -5,12 +5,15 @@
     columns   the header and the mapping: which column is what
     rows      a piece of a file as a table with row numbers
     row       one row as a call, or the reason why not: the plain definition
-    calls     the same for a whole table at once, in DuckDB
+    feed      the tables as one stream for DuckDB
+    query     the same as `row` in SQL, for the rows that are usual
+    calls     the query's results as blocks of calls, and what `row` says of the other rows
     contacts  all of it put together
 
 Everything a caller needs is named here.
 """
 
-from phonon_bulk.source.contacts import Chunk, ContactList, open_list
+from phonon_bulk.source.calls import Chunk
+from phonon_bulk.source.contacts import ContactList, open_list
 
 __all__ = ["Chunk", "ContactList", "open_list"]

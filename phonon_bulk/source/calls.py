@@ -1,12 +1,12 @@
-"""Writes whole tables of rows as calls, in DuckDB.
+"""Writes the rows of a list as calls, in DuckDB.
 
-Most rows of a list are usual: `calls.sql` writes them without a Python object for any. The others,
-and only those, `row.read_row` decides.
+Most rows are usual: `calls.sql` writes them without a Python object for any. The others, and only
+those, `row.read_row` decides. One query runs from the first row to the last, because to plan it
+takes as long as to write 10,000 calls.
 """
 
 from collections.abc import Iterator
-from types import TracebackType
-from typing import Any, Self
+from dataclasses import dataclass
 
 import duckdb
 import pyarrow as pa
@@ -14,10 +14,11 @@ import pyarrow.compute as pc
 
 from phonon_bulk.batch import EMPTY_BLOCK, CallBlock
 from phonon_bulk.call import RejectedRow
+from phonon_bulk.errors import ListError
 from phonon_bulk.source.columns import Columns
+from phonon_bulk.source.feed import Feed
 from phonon_bulk.source.query import call_query, sql_text
 from phonon_bulk.source.row import Encoded, Given, read_row
-from phonon_bulk.source.rows import ROW, Rows
 
 _ENGINE: dict[str, str | bool | int | float | list[str]] = {
     "threads": 1,  # keeps the rows in order, and leaves the other cores to the sending
@@ -26,92 +27,84 @@ _ENGINE: dict[str, str | bool | int | float | list[str]] = {
     "autoinstall_known_extensions": False,
     "autoload_known_extensions": False,
 }
+_CHUNK_ROWS = 20_000
 
 
-class CallWriter:
-    """Turns rows into calls. It is a context: it holds a database in memory."""
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """Some rows of a list, read."""
 
-    def __init__(self, columns: Columns, given: Given) -> None:
-        self._columns = columns
-        self._given = given
-        self._query = call_query(columns, given)
-        self._database = duckdb.connect(config=_ENGINE)
-        self._database.execute(sql_text("macros.sql"))
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._database.close()
-
-    def write(self, rows: Rows) -> tuple[CallBlock, list[RejectedRow]]:
-        """Return the calls, and the rows that are none, each in the list's order.
-
-        Raises duckdb.Error, whose message may hold contact data.
-        """
-        outcomes = [self._decide(row.number, row.fields) for row in rows.ragged]
-        block = EMPTY_BLOCK
-        if rows.table.num_rows:
-            block, unusual = self._write_table(rows.table)
-            outcomes += unusual
-        rejected = [outcome for outcome in outcomes if isinstance(outcome, RejectedRow)]
-        return block, sorted(rejected, key=lambda row: row.row)
-
-    def _write_table(self, table: pa.Table) -> tuple[CallBlock, list[Encoded | RejectedRow]]:
-        """Return all calls in the table, and what became of its unusual rows."""
-        calls, days = self._usual(table)
-        if not calls.null_count:
-            return _block(calls, days, table.column(ROW)), []
-        unusual = calls.is_null()
-        outcomes = [
-            self._decide(number, fields) for *fields, number in _as_lists(table.filter(unusual))
-        ]
-        decided = [outcome if isinstance(outcome, Encoded) else None for outcome in outcomes]
-        calls = pc.replace_with_mask(calls, unusual, _calls(decided))
-        days = pc.replace_with_mask(days, unusual, _days(decided))
-        there = calls.is_valid()
-        numbers = table.column(ROW).filter(there)
-        return _block(calls.filter(there), days.filter(there), numbers), outcomes
-
-    def _usual(self, table: pa.Table) -> tuple[pa.Array, pa.Array]:
-        """Return the call, with its comma, and the day of each row; null where it is unusual."""
-        self._database.register("piece", table)
-        written = self._database.sql(self._query).to_arrow_reader(table.num_rows).read_all()
-        return written.column("call").combine_chunks(), written.column("day").combine_chunks()
-
-    def _decide(self, number: int, fields: list[str]) -> Encoded | RejectedRow:
-        return read_row(self._columns, self._given, number, fields)
+    calls: CallBlock
+    """May be empty."""
+    rejected: list[RejectedRow]
+    """The rows up to `last_row` that are no calls, in their order."""
+    last_row: int
+    """All rows up to and with this one are accounted for by the chunks so far."""
 
 
-def _as_lists(table: pa.Table) -> Iterator[tuple[Any, ...]]:
-    return zip(*(column.to_pylist() for column in table.columns), strict=True)
+def write_calls(columns: Columns, given: Given, tables: Iterator[pa.Table]) -> Iterator[Chunk]:
+    """Yield what becomes of the rows in the tables (see `rows.schema`), in their order.
+
+    Passes on what `tables` raises, and raises ListError if DuckDB fails.
+    """
+    feed = Feed(columns, given, tables)
+    last_row = 0
+    try:
+        for batch in _written(call_query(columns, given), feed):
+            chunk = _chunk(columns, given, batch)
+            yield chunk
+            last_row = chunk.last_row
+    except (duckdb.Error, pa.ArrowException, OSError) as error:
+        # Their messages may quote what was being read, so only the kind is passed on.
+        raise feed.error or ListError(
+            f"the rows after row {last_row} could not be written as calls:"
+            f" {type(error).__name__} in DuckDB"
+        ) from None
 
 
-def _calls(decided: list[Encoded | None]) -> pa.Array:
-    return pa.array([call and call.json + b"," for call in decided], pa.string())
+def _written(query: str, feed: Feed) -> Iterator[pa.RecordBatch]:
+    database = duckdb.connect(config=_ENGINE)
+    try:
+        database.execute(sql_text("macros.sql"))
+        database.register("list", feed.reader())
+        yield from database.sql(query).to_arrow_reader(_CHUNK_ROWS)
+    finally:
+        database.close()
+        del database  # where a traceback is kept to the end, DuckDB would complain of a leak
 
 
-def _days(decided: list[Encoded | None]) -> pa.Array:
-    return pa.array([call and call.day for call in decided], pa.int32())
+def _chunk(columns: Columns, given: Given, batch: pa.RecordBatch) -> Chunk:
+    numbers, calls, days = (batch.column(name) for name in ("row", "call", "day"))
+    last_row = numbers[-1].as_py()
+    if not calls.null_count:
+        return Chunk(_block(numbers, calls, days), [], last_row)
+    unusual = calls.is_null()
+    rows = batch.select(["row", "fields"]).filter(unusual).to_pylist()
+    outcomes = [read_row(columns, given, row["row"], row["fields"]) for row in rows]
+    calls = pc.replace_with_mask(calls, unusual, _calls(outcomes))
+    days = pc.replace_with_mask(days, unusual, _days(outcomes))
+    there = calls.is_valid()
+    block = _block(numbers.filter(there), calls.filter(there), days.filter(there))
+    return Chunk(block, [row for row in outcomes if isinstance(row, RejectedRow)], last_row)
 
 
-def _block(calls: pa.Array, days: pa.Array, numbers: pa.ChunkedArray) -> CallBlock:
+def _calls(outcomes: list[Encoded | RejectedRow]) -> pa.Array:
+    calls = [row.json + b"," if isinstance(row, Encoded) else None for row in outcomes]
+    return pa.array(calls, pa.string())
+
+
+def _days(outcomes: list[Encoded | RejectedRow]) -> pa.Array:
+    return pa.array([row.day if isinstance(row, Encoded) else None for row in outcomes], pa.int32())
+
+
+def _block(numbers: pa.Array, calls: pa.Array, days: pa.Array) -> CallBlock:
     """Return the columns, none of which has a null, as a block; only the text is copied."""
     if not len(calls):
         return EMPTY_BLOCK
     _, offsets, text = calls.buffers()
     ends = memoryview(offsets).cast("b").cast("i")[calls.offset : calls.offset + len(calls) + 1]
-    return CallBlock(
-        data=text.slice(0, ends[-1]).to_pybytes(),
-        ends=ends,
-        rows=_values(numbers.combine_chunks()),
-        days=_values(days),
-    )
+    data = text.slice(0, ends[-1]).to_pybytes()
+    return CallBlock(data, ends, _values(numbers), _values(days))
 
 
 def _values(array: pa.Array) -> memoryview:

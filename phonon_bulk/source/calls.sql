@@ -1,12 +1,16 @@
--- Writes each row of `piece` as a call with a comma after it, byte for byte as call.encode would.
--- NULL: the row is not usual, and row.py decides. query.py fills this in.
+-- Writes each row of `list` as a call with a comma after it, byte for byte as call.encode would.
+-- Where the row is not usual, there is no call but its fields, and row.py decides. query.py fills
+-- this in.
 --
 -- orjson and DuckDB write control characters without a short form differently, as \u001f and
 -- \u001F; a call with one is left to row.py.
-SELECT
-    CASE WHEN strlen(call) <= $room + 1 AND NOT contains(call, '\u00') THEN call END AS call,
-    day
+SELECT row, call, day, CASE WHEN call IS NULL THEN coalesce(ragged, [$fields]) END AS fields
 FROM (
-    SELECT $day AS day, CASE WHEN $usual THEN concat($parts) END AS call
-    FROM (SELECT *, $derived FROM piece)
+    SELECT
+        *,
+        CASE WHEN strlen(whole) <= $room + 1 AND NOT contains(whole, '\u00') THEN whole END AS call
+    FROM (
+        SELECT *, $day AS day, CASE WHEN $usual THEN concat($parts) END AS whole
+        FROM (SELECT *, $derived FROM list)
+    )
 )

@@ -5,30 +5,17 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
 
-import duckdb
+import pyarrow as pa
 
-from phonon_bulk.batch import CallBlock
-from phonon_bulk.call import RejectedRow, today_in_india
+from phonon_bulk.call import today_in_india
 from phonon_bulk.config import MappingSettings
 from phonon_bulk.errors import ListError
-from phonon_bulk.source.calls import CallWriter
+from phonon_bulk.source.calls import Chunk, write_calls
 from phonon_bulk.source.columns import Columns, describe_difference, plan_columns
 from phonon_bulk.source.files import find_files
 from phonon_bulk.source.row import Given
-from phonon_bulk.source.rows import Rows, read_rows
+from phonon_bulk.source.rows import read_rows
 from phonon_bulk.source.scan import Header, ScannedFile, read_header, scan_file
-
-
-@dataclass(frozen=True, slots=True)
-class Chunk:
-    """Some rows of a list, read."""
-
-    calls: CallBlock
-    """May be empty."""
-    rejected: list[RejectedRow]
-    """The rows up to `last_row` that are no calls, in their order."""
-    last_row: int
-    """All rows up to and with this one are accounted for by the chunks so far."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,16 +52,14 @@ class ContactList:
                 f"start_time is {moment.isoformat()}, and its date is past: every call would be"
                 " rejected; set another one in the campaign's [mapping]"
             )
-        return self._chunks(Given(run=run, now=now, room=room), after_row)
+        given = Given(run=run, now=now, room=room)
+        return write_calls(self._plan, given, self._tables(after_row))
 
-    def _chunks(self, given: Given, after_row: int) -> Iterator[Chunk]:
-        with CallWriter(self._plan, given) as writer:
-            before = 0
-            for file in self._scanned:
-                width = len(self.columns)
-                for rows in read_rows(file, width, self._delimiter, before, after_row):
-                    yield _chunk(writer, rows, file)
-                before += file.rows
+    def _tables(self, after_row: int) -> Iterator[pa.Table]:
+        before = 0
+        for file in self._scanned:
+            yield from read_rows(file, len(self.columns), self._delimiter, before, after_row)
+            before += file.rows
 
 
 def open_list(
@@ -121,15 +106,3 @@ def _headers(files: Sequence[Path], delimiter: str | None) -> list[Header]:
                 f" {describe_difference(names, expected)}. Files read together need the same ones"
             )
     return headers
-
-
-def _chunk(writer: CallWriter, rows: Rows, file: ScannedFile) -> Chunk:
-    try:
-        calls, rejected = writer.write(rows)
-    except duckdb.Error as error:
-        # DuckDB's message may quote what it was reading, so only its kind is passed on.
-        raise ListError(
-            f"{file.path}: the rows up to {rows.last} could not be written as calls"
-            f" (DuckDB: {type(error).__name__}); the rows before them were"
-        ) from None
-    return Chunk(calls, rejected, rows.last)

@@ -11,6 +11,7 @@ import orjson
 
 from phonon_bulk.call import start_time_text
 from phonon_bulk.source.columns import Columns
+from phonon_bulk.source.feed import START, START_DAY
 from phonon_bulk.source.row import Given, days_since_epoch
 from phonon_bulk.source.rows import ROW, column_name
 
@@ -21,12 +22,13 @@ def sql_text(name: str) -> str:
 
 
 def call_query(columns: Columns, given: Given) -> str:
-    """Return the query that writes the rows of the table `piece` as calls."""
+    """Return the query that writes the rows of `list` as calls."""
     parts = _identifier(columns, given)
-    parts += [_constant(',"start-time":"'), *_start_time(columns, given)]
+    parts += [_constant(',"start-time":"'), _start_time(columns, given)]
     parts += [_constant('","contact-numbers":["'), *_numbers(columns)]
     parts += [_constant('],"keys":['), *_keys(columns), _constant("]},")]
     return Template(sql_text("calls.sql")).substitute(
+        fields=", ".join(column_name(i) for i in range(len(columns.names))),
         room=given.room,
         day=_day(columns, given),
         usual=" AND ".join(f"{name} IS NOT NULL" for name in _must_be_there(columns)),
@@ -41,9 +43,6 @@ def _derived(columns: Columns, given: Given) -> list[str]:
     if columns.client_identifier is not None:
         field, other = column_name(columns.client_identifier), _generated(given)
         derived.append(f"identifier_json({field}, {other}) AS identifier")
-    if isinstance(columns.start_time, int):
-        field, otherwise = column_name(columns.start_time), _timestamp(given)
-        derived.append(f"not_past(local_moment({field}, {otherwise}), {otherwise}) AS moment")
     return derived
 
 
@@ -53,7 +52,7 @@ def _must_be_there(columns: Columns) -> list[str]:
     if columns.client_identifier is not None:
         names.append("identifier")
     if isinstance(columns.start_time, int):
-        names.append("moment")
+        names.append(START)
     return names
 
 
@@ -63,15 +62,15 @@ def _identifier(columns: Columns, given: Given) -> list[str]:
     return [_constant(f'{{"client-identifier":"{given.run}-'), ROW, _constant('"')]
 
 
-def _start_time(columns: Columns, given: Given) -> list[str]:
+def _start_time(columns: Columns, given: Given) -> str:
     if isinstance(columns.start_time, int):
-        return ["replace(moment::VARCHAR, ' ', 'T')", _constant("+05:30")]
-    return [_constant(start_time_text(columns.start_time or given.moment))]
+        return START
+    return _constant(start_time_text(columns.start_time or given.moment))
 
 
 def _day(columns: Columns, given: Given) -> str:
     if isinstance(columns.start_time, int):
-        return "days_since_epoch(moment)"
+        return START_DAY
     return f"{days_since_epoch((columns.start_time or given.moment).date())}::INTEGER"
 
 
@@ -95,10 +94,6 @@ def _keys(columns: Columns) -> list[str]:
 
 def _generated(given: Given) -> str:
     return f"concat('{given.run}-', {ROW})"
-
-
-def _timestamp(given: Given) -> str:
-    return f"TIMESTAMP '{start_time_text(given.moment)[:19]}'"
 
 
 def _constant(text: str) -> str:

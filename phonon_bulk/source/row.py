@@ -116,11 +116,8 @@ def _number_reason(columns: Columns, fields: Sequence[str]) -> str:
     return f"no usable number in {names}: write digits with country code, for example 919812345678"
 
 
-def _start_time(columns: Columns, given: Given, fields: Sequence[str]) -> datetime | str:
-    """Return the moment at +05:30, or the reason why there is none."""
-    if not isinstance(columns.start_time, int):
-        return columns.start_time or given.moment
-    name, text = columns.names[columns.start_time], fields[columns.start_time]
+def read_moment(given: Given, name: str, text: str) -> datetime | str:
+    """Return the moment in the column `name`, at +05:30, or the reason why there is none."""
     if not text.strip():
         return given.moment
     moment = read_start_time(text)
@@ -129,6 +126,13 @@ def _start_time(columns: Columns, given: Given, fields: Sequence[str]) -> dateti
     if moment.date() < given.today:
         return f"{name}'s date is past"
     return moment
+
+
+def _start_time(columns: Columns, given: Given, fields: Sequence[str]) -> datetime | str:
+    column = columns.start_time
+    if isinstance(column, int):
+        return read_moment(given, columns.names[column], fields[column])
+    return column or given.moment
 
 
 def _client_identifier(columns: Columns, fields: Sequence[str]) -> str | None:

@@ -9,7 +9,6 @@ import csv
 import io
 from codecs import BOM_UTF8
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import BinaryIO
 
 import pyarrow as pa
@@ -17,10 +16,12 @@ import pyarrow.compute as pc
 from pyarrow import csv as arrow_csv
 
 from phonon_bulk.errors import ListError
-from phonon_bulk.source.scan import Piece, ScannedFile
+from phonon_bulk.source.scan import Piece, ScannedFile, opened
 
 ROW = "row"
-"""The name of the column with the row numbers; the others are `c0`, `c1` and so on."""
+"""The column with the row numbers; those of the list are `c0`, `c1` and so on."""
+RAGGED = "ragged"
+"""The column with all fields of a row that has too many or too few; the others are null there."""
 
 
 def column_name(place: int) -> str:
@@ -28,26 +29,15 @@ def column_name(place: int) -> str:
     return f"c{place}"
 
 
-@dataclass(frozen=True, slots=True, repr=False)
-class Ragged:
-    """A row that has too many or too few fields."""
-
-    number: int
-    fields: list[str]
-
-
-@dataclass(frozen=True, slots=True, repr=False)
-class Rows:
-    """The rows of one piece up to and with `last`: in the table, or ragged."""
-
-    table: pa.Table
-    ragged: list[Ragged]
-    last: int
+def schema(width: int) -> pa.Schema:
+    """Return the columns of the tables for a list with `width` columns."""
+    columns = [(column_name(i), pa.string()) for i in range(width)]
+    return pa.schema([*columns, (ROW, pa.int64()), (RAGGED, pa.list_(pa.string()))])
 
 
 def read_rows(
     file: ScannedFile, width: int, delimiter: str, before: int, after_row: int
-) -> Iterator[Rows]:
+) -> Iterator[pa.Table]:
     """Yield the rows of a file with `width` columns, before which the list has `before` rows.
 
     Pieces that end with `after_row` or earlier are not read. Raises ListError if the file is no
@@ -55,14 +45,14 @@ def read_rows(
     """
     file.check_unchanged()
     reader = _PieceReader(width, delimiter)
-    with file.path.open("rb") as stream:
+    with opened(file.path) as stream:
         stream.seek(file.begin)
         for piece in file.pieces:
             if not piece.rows or before + piece.rows <= after_row:
                 stream.seek(piece.size, io.SEEK_CUR)
             else:
-                rows = _read_piece(file, stream, piece, reader, before)
-                yield rows if before >= after_row else _after(rows, after_row)
+                table = _read_piece(file, stream, piece, reader, before)
+                yield table.filter(pc.greater(table.column(ROW), after_row))
             before += piece.rows
     file.check_unchanged()
 
@@ -71,7 +61,8 @@ class _PieceReader:
     """Reads pieces of one shape."""
 
     def __init__(self, width: int, delimiter: str) -> None:
-        self._names = [column_name(i) for i in range(width)]
+        self._schema = schema(width)
+        self._names = self._schema.names[:width]
         self._delimiter = delimiter
         self._convert = arrow_csv.ConvertOptions(
             column_types=dict.fromkeys(self._names, pa.string()),
@@ -79,13 +70,13 @@ class _PieceReader:
             check_utf8=False,  # the scan did
         )
 
-    def read(self, data: bytes, first: int) -> Rows:
+    def read(self, data: bytes, first: int) -> pa.Table:
         """Return the rows in `data`, of which the first one has the number `first`."""
-        ragged: list[Ragged] = []
+        ragged: dict[int, list[str]] = {}
 
         def keep(row: arrow_csv.InvalidRow) -> str:
             # `row.number` counts from 1 the rows that are not blank, ragged ones included.
-            ragged.append(Ragged(first + row.number - 1, self._fields(row.text)))
+            ragged[first + row.number - 1] = self._fields(row.text)
             return "skip"
 
         if data.startswith(BOM_UTF8):
@@ -100,8 +91,18 @@ class _PieceReader:
             ),
             convert_options=self._convert,
         )
+        return self._numbered(table, ragged, first)
+
+    def _numbered(self, table: pa.Table, ragged: dict[int, list[str]], first: int) -> pa.Table:
+        """Return all rows with their numbers, the ragged ones among the others."""
         last = first + table.num_rows + len(ragged) - 1
-        return Rows(table.append_column(ROW, _numbers(first, last, ragged)), ragged, last)
+        nulls = pa.nulls(table.num_rows, self._schema.field(RAGGED).type)
+        if not ragged:
+            return table.append_column(ROW, pa.arange(first, last + 1)).append_column(RAGGED, nulls)
+        numbers = [n for n in range(first, last + 1) if n not in ragged]
+        table = table.append_column(ROW, pa.array(numbers, pa.int64())).append_column(RAGGED, nulls)
+        others = pa.table({ROW: list(ragged), RAGGED: list(ragged.values())})
+        return pa.concat_tables([table, others], promote_options="default").sort_by(ROW)
 
     def _fields(self, text: str) -> list[str]:
         if '"' not in text:  # csv has a limit for fields, which the scan has for quotes only
@@ -109,25 +110,18 @@ class _PieceReader:
         return next(csv.reader(io.StringIO(text, newline="\n"), delimiter=self._delimiter))
 
 
-def _numbers(first: int, last: int, ragged: list[Ragged]) -> pa.Array:
-    if not ragged:
-        return pa.arange(first, last + 1)
-    without = {row.number for row in ragged}
-    return pa.array([n for n in range(first, last + 1) if n not in without], pa.int64())
-
-
 def _read_piece(
     file: ScannedFile, stream: BinaryIO, piece: Piece, reader: _PieceReader, before: int
-) -> Rows:
+) -> pa.Table:
     try:
-        rows = reader.read(stream.read(piece.size), before + 1)
+        table = reader.read(stream.read(piece.size), before + 1)
     except OSError as error:
         raise ListError(f"{file.path} can't be read on: {error.strerror}") from None
     except pa.ArrowInvalid:  # its message may quote the row
         raise _miscounted(file, piece, before) from None
-    if rows.last - before != piece.rows:
+    if table.num_rows != piece.rows:
         raise _miscounted(file, piece, before)
-    return rows
+    return table
 
 
 def _miscounted(file: ScannedFile, piece: Piece, before: int) -> ListError:
@@ -136,9 +130,3 @@ def _miscounted(file: ScannedFile, piece: Piece, before: int) -> ListError:
         f"{file.path}: the rows {before + 1} to {before + piece.rows} of the list could not be read"
         " as they were counted. None of them was used; please report this"
     )
-
-
-def _after(rows: Rows, after_row: int) -> Rows:
-    ragged = [row for row in rows.ragged if row.number > after_row]
-    table = rows.table.filter(pc.greater(rows.table.column(ROW), after_row))
-    return Rows(table, ragged, rows.last)

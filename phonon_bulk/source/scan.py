@@ -1,6 +1,6 @@
 """Looks a file over, byte for byte, before a row of it is read.
 
-A list is read in pieces of about 2 MiB or 40,000 rows, each of whole rows. The scan finds where
+A list is read in pieces of about 2 MiB or 20,000 rows, each of whole rows. The scan finds where
 they end and how many rows are in each, so that the reader can prove for every piece that it has
 all of its rows, and no more. It refuses what would be read other than it was meant: text that is
 not UTF-8, quotes that don't close, line ends that are none.
@@ -22,7 +22,7 @@ from typing import BinaryIO
 from phonon_bulk.errors import ListError
 
 PIECE_BYTES = 2 << 20
-PIECE_ROWS = 40_000
+PIECE_ROWS = 20_000
 """Pieces are about as large as one of these allows."""
 FIRST_BLOCK = 64 << 10
 LONGEST_ROW = PIECE_BYTES
@@ -107,7 +107,7 @@ def read_header(path: Path, delimiter: str | None = None) -> Header:
         raise ListError(
             f"{delimiter!r} can't be the delimiter: it must be one character, such as ;"
         )
-    with _opened(path) as file:
+    with opened(path) as file:
         head = file.read(LONGEST_ROW)
     _refuse_format(path, head)
     mark = len(codecs.BOM_UTF8) if head.startswith(codecs.BOM_UTF8) else 0
@@ -124,7 +124,7 @@ def scan_file(path: Path, header: Header, update: Callable[[bytes], object]) -> 
 
     Raises ListError, naming the line, for the first thing that is wrong.
     """
-    with _opened(path) as file:
+    with opened(path) as file:
         status = os.fstat(file.fileno())
         update(status.st_size.to_bytes(8, "big"))
         update(file.read(header.size))
@@ -202,7 +202,8 @@ class _Scan:
         return ListError(f"{self._path}, line {self._line + lines_on}: {sentence}")
 
 
-def _opened(path: Path) -> BinaryIO:
+def opened(path: Path) -> BinaryIO:
+    """Open the file. Raises ListError if that can't be done."""
     try:
         return path.open("rb")
     except OSError as error:

@@ -1,15 +1,14 @@
 """Contact lists as files: what is written in them is what becomes calls or rejected rows."""
 
 import csv
-import gc
 import io
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from unittest.mock import patch
 
-import duckdb
 import orjson
 import pytest
 from hypothesis import example, given
@@ -208,7 +207,7 @@ def test_several_files_are_one_list_in_the_order_of_their_names(tmp_path: Path) 
         row: [f"91981234567{row}"] for row in (1, 2, 3, 4)
     }
     assert [(row.row, row.reason) for row in rejected_of(chunks)] == [(5, "too few fields: 1 of 2")]
-    assert [chunk.last_row for chunk in chunks] == [2, 3, 5]
+    assert chunks[-1].last_row == 5
     assert contacts.rows == 5
 
 
@@ -261,10 +260,8 @@ def test_reading_goes_on_after_any_row(tmp_path: Path, after_row: int) -> None:
     whole, rest = read(contacts), read(contacts, after_row=after_row)
     assert calls_of(rest) == {n: call for n, call in calls_of(whole).items() if n > after_row}
     assert rejected_of(rest) == [row for row in rejected_of(whole) if row.row > after_row]
-    assert [chunk.last_row for chunk in whole] == [1, 3, 6, 7, 9, 12]
-    assert [chunk.last_row for chunk in rest] == [
-        c.last_row for c in whole if c.last_row > after_row
-    ]
+    assert [len(file.pieces) for file in contacts._scanned] == [3, 3]
+    assert [chunk.last_row for chunk in rest] == [12] * (after_row < 12)
 
 
 def test_blocks_of_calls_are_what_the_packer_takes(tmp_path: Path) -> None:
@@ -284,7 +281,34 @@ def test_blocks_of_calls_are_what_the_packer_takes(tmp_path: Path) -> None:
         assert halves[1].followed_by(block).data.endswith(block.data)
 
 
-# --- what goes wrong on the way -------------------------------------------------------------------
+# --- what goes wrong before, and on the way -------------------------------------------------------
+
+
+def test_a_list_without_rows_is_refused(tmp_path: Path) -> None:
+    """One file of several may have none, but not all of them."""
+    empty = write(tmp_path, "tel1,a\n\n")
+    with pytest.raises(ListError, match=r"there are no rows after the header in .*list\.csv"):
+        open_list([empty], None)
+
+
+@pytest.mark.parametrize(
+    ("header", "difference"),
+    [
+        ("tel1,b", 'without "a", with "b"'),
+        ("a,tel1", "the same columns in another order or number"),
+        ("tel1;a", 'without "tel1", "a", with "tel1;a"'),
+    ],
+)
+def test_files_of_one_list_have_the_same_columns(
+    tmp_path: Path, header: str, difference: str
+) -> None:
+    """Spaces around the names are no difference; anything else is said."""
+    first = write(tmp_path, "tel1,a\n1,2\n", "a.csv")
+    same = write(tmp_path, "tel1 , a\n1,2\n", "b.csv")
+    assert open_list([first, same], None).rows == 2
+    other = write(tmp_path, f"{header}\n1,2\n", "c.csv")
+    with pytest.raises(ListError, match=f"c.csv has other columns than .*a.csv: {difference}"):
+        open_list([first, same, other], None)
 
 
 def test_a_constant_whose_date_is_past_is_refused_at_once(tmp_path: Path) -> None:
@@ -298,7 +322,7 @@ def test_a_constant_whose_date_is_past_is_refused_at_once(tmp_path: Path) -> Non
 @pytest.mark.parametrize("when", ["before", "under way", "gone"])
 def test_a_file_that_changes_is_not_read_on(tmp_path: Path, when: str) -> None:
     """What was looked over is what is read, or reading stops with a sentence."""
-    path = Path(write(tmp_path, TEMPLATE))
+    path = Path(write(tmp_path, "tel1\n" + "919812345678\n" * 100_000))
     contacts = open_list([str(path)], None)
     chunks = contacts.chunks(run=1, now=NOW, room=ROOM)
     if when == "under way":
@@ -306,7 +330,7 @@ def test_a_file_that_changes_is_not_read_on(tmp_path: Path, when: str) -> None:
     if when == "gone":
         path.unlink()
     else:
-        path.write_text(TEMPLATE + "919812345678,,x,y\n", encoding="utf-8")
+        os.utime(path, (NOW, NOW))
     with pytest.raises(ListError, match=r"was changed|is gone"):
         list(chunks)
 
@@ -320,30 +344,6 @@ def test_rows_that_were_not_counted_are_never_handed_over(tmp_path: Path) -> Non
         path.write_text(same, encoding="utf-8")
         with pytest.raises(ListError, match="rows 1 to 5 of the list could not be read"):
             read(contacts)
-
-
-def test_what_duckdb_says_of_a_row_is_not_passed_on(tmp_path: Path) -> None:
-    """Its messages quote the data; ours name the file and the rows."""
-    contacts = open_list([write(tmp_path, TEMPLATE)], None)
-    failure = duckdb.InvalidInputException("could not read 919812345678,Asha")
-    with (
-        patch("phonon_bulk.source.calls.CallWriter.write", side_effect=failure),
-        pytest.raises(ListError) as caught,
-    ):
-        read(contacts)
-    assert "Asha" not in str(caught.value)
-    assert caught.value.__suppress_context__, "nor in a traceback"
-    assert "rows up to 5" in str(caught.value)
-
-
-def test_a_list_that_is_left_half_read_leaves_nothing_open(tmp_path: Path) -> None:
-    """Closing the generator closes the file and the database; warnings would say otherwise."""
-    with small_pieces(30):
-        contacts = open_list([write(tmp_path, TEMPLATE)], None)
-    chunks = contacts.chunks(run=1, now=NOW, room=ROOM)
-    next(chunks)
-    del chunks
-    gc.collect()
 
 
 def test_no_message_or_repr_shows_a_customer(tmp_path: Path) -> None:
