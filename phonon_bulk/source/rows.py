@@ -1,8 +1,8 @@
 """Reads a file piece by piece as tables of text with row numbers.
 
 Arrow's CSV reader gets one piece of whole rows at a time, never a stream that it would have to cut
-itself: DuckDB 2.0's own reader loses or merges rows where its buffers end (duckdb issue 25825 and
-others like it; tests/integration/test_source_csv.py has the cases).
+itself: DuckDB 2.0's own reader can lose a row where its buffers end
+(docs/decisions/0003-arrow-splits-duckdb-writes.md has the case).
 """
 
 import csv
