@@ -7,7 +7,9 @@ Both send the same list to the same simulator, which counts calls and does not r
 is off. With two cores or more the client has the first to itself and the simulator the second. A
 figure covers a whole process from its start to its end, as the operating system counted it (wait4),
 Python's own start included. What else runs on the machine moves every figure, so compare the two of
-one round; which of them goes first changes from round to round.
+one round; which of them goes first changes from round to round. `others_seconds` is what other
+processes took of the client's core during a run: where it is not near 0, only what is counted in
+CPU seconds, and memory, can be relied on.
 
 Figures are written to benchmarks/results/. Lists are kept in benchmarks/work/, by seed and size.
 """
@@ -24,7 +26,7 @@ from typing import Any
 import orjson
 from contacts import Wanted, write
 from local_phonon import FLOW_ID, SECURITY_ID, LocalPhonon, environment, program, simulating
-from measuring import Usage, commit, machine, measured, on_core
+from measuring import CLIENT_CORE, OTHERS, SIMULATOR_CORE, Usage, commit, machine, measured, on_core
 
 HERE = Path(__file__).resolve().parent
 WORK = HERE / "work"
@@ -76,19 +78,25 @@ class Bench:
                 journal.unlink()
         summary = orjson.loads(output)
         self._check(OURS, summary, contacts)
-        return usage.figures(contacts)
+        return self._figures(usage, contacts)
 
     def plain_script(self, path: Path, contacts: int) -> Figures:
         """Send a list with the plain script."""
         script = [sys.executable, str(HERE / "plain_script.py"), str(path), "--no-limit"]
         usage, output = self._run([*script, "--url", self.phonon.bulk_url, "--flow-id", FLOW_ID])
         self._check(PLAIN, orjson.loads(output), contacts)
-        return usage.figures(contacts)
+        return self._figures(usage, contacts)
 
     def _run(self, command: list[str]) -> tuple[Usage, bytes]:
         self.phonon.reset()
         env = environment(PHONON_BULK_SECURITY_ID=SECURITY_ID)
-        return measured([*on_core(0, pin=self.pin), *command], WORK, env)
+        return measured([*on_core(CLIENT_CORE, pin=self.pin), *command], WORK, env)
+
+    def _figures(self, usage: Usage, contacts: int) -> Figures:
+        figures = usage.figures(contacts)
+        if not on_core(CLIENT_CORE, pin=self.pin):
+            del figures[OTHERS]  # the client had no core of its own to count it on
+        return figures
 
     def _check(self, who: str, counts: dict[str, Any], contacts: int) -> None:
         """See that every contact was accepted, once, and that both sides say so."""
@@ -105,7 +113,7 @@ def bench(*, pin: bool) -> Iterator[Bench]:
     """Start the simulator, and write settings that send to it."""
     WORK.mkdir(exist_ok=True)
     rules = ("--no-parse", "--bulk-requests", "0")
-    with simulating(*rules, prefix=tuple(on_core(1, pin=pin))) as phonon:
+    with simulating(*rules, prefix=tuple(on_core(SIMULATOR_CORE, pin=pin))) as phonon:
         settings = SETTINGS.format(url=phonon.bulk_url)
         (WORK / "phonon-bulk.toml").write_text(settings, encoding="utf-8")
         campaign = CAMPAIGN.format(flow_id=FLOW_ID)
@@ -178,7 +186,7 @@ def grow(given: argparse.Namespace) -> None:
 
 
 def _divided(one: Figures, other: Figures) -> Figures:
-    return {name: round(one[name] / other[name], 3) for name in one}
+    return {name: round(one[name] / other[name], 3) for name in one if name != OTHERS}
 
 
 def _spread(rounds: list[Round]) -> dict[str, Any]:
@@ -199,14 +207,16 @@ def _table(record: dict[str, Any]) -> str:
     columns = {name: spread for name, spread in record.items() if isinstance(spread, dict)}
     names = next(iter(columns.values()))
     rows = [["", *(name.partition(",")[0] if "ratio" in name else name for name in columns)]]
-    rows += [[name, *(_cell(column[name]) for column in columns.values())] for name in names]
+    rows += [[name, *(_cell(column.get(name)) for column in columns.values())] for name in names]
     widths = [max(len(row[place]) for row in rows) for place in range(len(rows[0]))]
     return "\n".join(
         "  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]) for row in rows
     )
 
 
-def _cell(spread: Figures) -> str:
+def _cell(spread: Figures | None) -> str:
+    if spread is None:
+        return ""
     return f"{spread['median']:,} ({spread['min']:,} to {spread['max']:,})"
 
 
@@ -219,7 +229,7 @@ def _keep(
     document = {
         "machine": machine(),
         "commit": commit(),
-        "client_on_one_core": bool(on_core(0, pin=given.pin)),
+        "client_on_one_core": bool(on_core(CLIENT_CORE, pin=given.pin)),
         "unusual_names": not given.plain,
         "seed": given.seed,
         **record,

@@ -24,6 +24,13 @@ _PACKAGES = (
 )
 
 
+CLIENT_CORE = 0
+SIMULATOR_CORE = 1
+
+OTHERS = "others_seconds"
+"""The one figure that says nothing about the process itself."""
+
+
 @dataclass(frozen=True, slots=True)
 class Usage:
     """What one process took."""
@@ -31,6 +38,8 @@ class Usage:
     seconds: float
     cpu_seconds: float
     peak_mb: float
+    others_seconds: float
+    """What other processes took of the client's core meanwhile: the run was disturbed as much."""
 
     def figures(self, contacts: int) -> dict[str, float]:
         """Return the figures that are shown and kept."""
@@ -40,6 +49,7 @@ class Usage:
             "seconds": round(self.seconds, 2),
             "cpu_seconds": round(self.cpu_seconds, 2),
             "peak_mb": round(self.peak_mb, 1),
+            OTHERS: round(max(0.0, self.others_seconds), 2),
         }
 
 
@@ -50,7 +60,7 @@ def measured(command: list[str], folder: Path, env: Mapping[str, str]) -> tuple[
     """
     output = folder / "output"
     with output.open("wb") as file:
-        began = time.perf_counter()
+        began, busy = time.perf_counter(), _client_core_seconds()
         process = subprocess.Popen(command, cwd=folder, env=env, stdout=file)
         try:
             _, status, usage = os.wait4(process.pid, 0)
@@ -58,13 +68,28 @@ def measured(command: list[str], folder: Path, env: Mapping[str, str]) -> tuple[
             process.kill()
             process.wait()
             raise
-        seconds = time.perf_counter() - began
+        seconds, busy = time.perf_counter() - began, _client_core_seconds() - busy
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
         sys.exit(f"exit code {process.returncode} from: {' '.join(command)}")
+    cpu = usage.ru_utime + usage.ru_stime
     # The peak is counted in KiB, on macOS in bytes.
     peak = usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-    return Usage(seconds, usage.ru_utime + usage.ru_stime, peak / 1e6), output.read_bytes()
+    return Usage(seconds, cpu, peak / 1e6, busy - cpu), output.read_bytes()
+
+
+def _client_core_seconds() -> float:
+    """Return for how long the client's core was busy so far, or taken by another machine."""
+    try:
+        lines = Path("/proc/stat").read_text(encoding="ascii").splitlines()
+    except OSError:
+        return 0.0
+    name = f"cpu{CLIENT_CORE} "
+    ticks = next((line.split()[1:] for line in lines if line.startswith(name)), [])
+    # user, nice, system, idle, iowait, irq, softirq, steal
+    return sum(int(n) for i, n in enumerate(ticks[:8]) if i not in (3, 4)) / os.sysconf(
+        "SC_CLK_TCK"
+    )
 
 
 def on_core(core: int, *, pin: bool = True) -> list[str]:

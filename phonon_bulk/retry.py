@@ -128,6 +128,17 @@ DOUBTS_BEFORE_REST = 3
 batches that follow it need not be put at risk of doubt by an outage."""
 
 
+def replay_delay(attempts: int, first: float) -> float:
+    """Return the seconds to wait before a doubt is replayed that had been posted `attempts` times.
+
+    Not at once: the provider may still be at work on the first request, and whether it takes the
+    checksum before or after that is not documented.
+    """
+    return min(first * 2.0 ** min(attempts, 30), _LONGEST_REPLAY_DELAY)
+
+
+_LONGEST_REPLAY_DELAY = 120.0
+
 LONGEST_RETRY_AFTER = 3600.0
 """Seconds of a Retry-After that are obeyed; after that the endpoint is asked once more."""
 

@@ -79,7 +79,7 @@ async def carry_out(
 
     Raises JournalError if the journal fails.
     """
-    returned, doubted = await journal.recover(now())
+    returned, doubted = await journal.recover(now(), dispatcher.pace.replay_after)
     if returned or doubted:
         log.info("journal.recovered", returned=returned, in_doubt=doubted)
     end_reading, end_sending = asyncio.Event(), asyncio.Event()

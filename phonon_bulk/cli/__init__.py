@@ -13,6 +13,7 @@ import typer
 
 from phonon_bulk import __version__
 from phonon_bulk.cli.export import export
+from phonon_bulk.cli.resolve import resolve
 from phonon_bulk.cli.resume import resume
 from phonon_bulk.cli.run import run
 from phonon_bulk.cli.runs import runs
@@ -32,7 +33,7 @@ app = typer.Typer(
     epilog="Exit codes: 0 all accepted; 1 some contacts failed; 2 nothing was sent; 3 stopped by "
     "the provider; 4 some in doubt; 5 stopped, resumable; 70 a fault of the program.",
 )
-for command in (run, submit, resume, runs, status, export, simulate):
+for command in (run, submit, resume, runs, status, resolve, export, simulate):
     app.command()(command)
 
 

@@ -18,7 +18,14 @@ from phonon_bulk.cli.session import Flags, begin_logging, on_signals, print_json
 from phonon_bulk.config import Campaign, EndpointName, SendingSettings, Settings
 from phonon_bulk.dispatch import Dispatcher, Ending, Outcome, Pace
 from phonon_bulk.endpoint import Endpoint
-from phonon_bulk.errors import Exit, JournalError, ListError, RunError, SettingsError
+from phonon_bulk.errors import (
+    Exit,
+    JournalError,
+    ListError,
+    RunError,
+    SettingsError,
+    TransitionError,
+)
 from phonon_bulk.journal import Control, NewRun, Run
 from phonon_bulk.journal.books import SqliteBooks
 from phonon_bulk.journal.sqlite import SqliteJournal
@@ -161,8 +168,9 @@ async def set_going(journal: SqliteJournal, job: Job, *, end_reading: bool) -> N
     """Let a run go on that was stopped or paused, with what was changed for it."""
     await journal.control(job.run, Control.GO, [Control.GO, Control.STOPPED, Control.PAUSED])
     await journal.set_flow(job.run, job.flow_id)
-    if end_reading and (await journal.next_work(job.run)).reading:
-        await journal.finish_reading(job.run, time.time(), whole=False)
+    if end_reading:
+        with contextlib.suppress(TransitionError):  # it was read to its end already
+            await journal.finish_reading(job.run, time.time(), whole=False)
 
 
 @contextlib.asynccontextmanager
@@ -211,7 +219,14 @@ async def send(
 
 def _pace(sending: SendingSettings, workers: int) -> Pace:
     policy = Policy(sending.back_off_first, sending.back_off_most, sending.give_up_after)
-    return Pace(workers, sending.lease, sending.drain_timeout, policy)
+    return Pace(
+        workers=workers,
+        lease=sending.lease,
+        drain_timeout=sending.drain_timeout,
+        replay_after=sending.replay_after,
+        replay_within=sending.replay_within,
+        policy=policy,
+    )
 
 
 async def only_read(journal: SqliteJournal, job: Job, flags: Flags) -> bool:
@@ -272,8 +287,8 @@ def advice(outcome: Outcome, summary: Summary) -> Iterator[str]:
             yield f"stopped{why}. What is not sent is kept; go on with {again}"
     if summary.in_doubt:
         yield (
-            f"{summary.in_doubt:,} calls may or may not have been taken by the provider: see "
-            "`in_doubt` in the export. They are not sent again by themselves"
+            f"{summary.in_doubt:,} calls may or may not have been taken by the provider. See "
+            f"them with `phonon-bulk resolve {summary.run}`, and settle there what you can find out"
         )
 
 

@@ -144,6 +144,8 @@ class SendingSettings(Section):
     give_up_after: Annotated[float, _seconds(0.1, 604_800)] = 900.0
     drain_timeout: Annotated[float, _seconds(0, 3600)] = 35.0
     lease: Annotated[float, _seconds(10, 86_400)] = 60.0
+    replay_after: Annotated[float, _seconds(0.1, 3600)] = 10.0
+    replay_within: Annotated[float, _seconds(0, 604_800)] = 600.0
     uvloop: Switch = True
 
 

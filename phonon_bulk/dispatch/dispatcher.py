@@ -8,11 +8,10 @@ decides: what an answer means is in response.py, what follows from it in retry.p
 
 import asyncio
 import contextlib
-import os
 import random
-import socket
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine
+from hashlib import sha256
 from typing import Any, TypeVar
 
 import structlog
@@ -33,7 +32,7 @@ from phonon_bulk.journal import Claim, Control, Journal, Settlement
 from phonon_bulk.journal.frozen import thaw
 from phonon_bulk.limiter import Limiter
 from phonon_bulk.response import Answer, Verdict, check_partial
-from phonon_bulk.retry import Action, Decision, Facts, Rest, decide
+from phonon_bulk.retry import Action, Decision, Facts, Rest, decide, replay_delay
 
 T = TypeVar("T")
 
@@ -46,11 +45,6 @@ REFUSALS_BEFORE_STOP = 50
 """Single calls refused, and none accepted since this process began, before the run stops: then it
 is not a bad row, but something all rows share, and splitting every batch would cost a request a
 call."""
-
-
-def new_owner() -> str:
-    """Return a name for this process that no other has had or will have."""
-    return f"{socket.gethostname()}:{os.getpid()}:{random.getrandbits(32):08x}"
 
 
 class Dispatcher:
@@ -78,10 +72,10 @@ class Dispatcher:
         self._limiter = limiter
         self._head = head
         self._run = run
-        self._pace = pace
+        self.pace = pace
         self._clock = clock
         self._chance = chance
-        self._owner = new_owner()
+        self._owner = journal.owner
         self._queue: asyncio.Queue[Claim | None] = asyncio.Queue(pace.workers)
         self._posts: set[asyncio.Task[Answer]] = set()
         self._waits: set[asyncio.Task[float]] = set()
@@ -91,6 +85,9 @@ class Dispatcher:
         self._outcome = Outcome(Ending.FINISHED)
         self._rest = Rest()
         self._refused_in_row = 0
+        self._replaying: set[int] = set()
+        self._not_replayable: set[int] = set()
+        self._doubted_here: set[int] = set()
         self._failed: JournalError | None = None
 
     async def run(self, stop: asyncio.Event) -> Outcome:
@@ -108,7 +105,7 @@ class Dispatcher:
             ]
             async with asyncio.TaskGroup() as senders:
                 senders.create_task(self._feed(), name="feeder")
-                for number in range(self._pace.workers):
+                for number in range(self.pace.workers):
                     senders.create_task(self._work(), name=f"worker {number + 1}")
             for task in aside:
                 task.cancel()
@@ -133,7 +130,7 @@ class Dispatcher:
     async def _watch(self, stop: asyncio.Event) -> None:
         await stop.wait()
         self._end(Outcome(Ending.TOLD))
-        await asyncio.sleep(self._pace.drain_timeout)
+        await asyncio.sleep(self.pace.drain_timeout)
         self.abort()
 
     def abort(self) -> None:
@@ -145,7 +142,7 @@ class Dispatcher:
 
     async def _renew_leases(self) -> None:
         while True:
-            await asyncio.sleep(self._pace.lease / 3)
+            await asyncio.sleep(self.pace.lease / 3)
             try:
                 await self._journal.renew(self._owner, self._lease_until())
             except JournalError as error:
@@ -160,7 +157,7 @@ class Dispatcher:
                 pass
         except JournalError as error:
             self._fail(error)
-        for _ in range(self._pace.workers):
+        for _ in range(self.pace.workers):
             await self._queue.put(None)
 
     async def _feed_some(self) -> bool:
@@ -168,26 +165,43 @@ class Dispatcher:
         claims = await self._journal.claim(
             self._run,
             owner=self._owner,
-            limit=self._pace.workers,
+            limit=self.pace.workers,
             now=self._clock(),
             lease_until=self._lease_until(),
         )
+        claims = claims or await self._doubts()
         for claim in claims:
             await self._queue.put(claim)
         return bool(claims) or await self._wait_for_work()
 
+    async def _doubts(self) -> list[Claim]:
+        """Return doubts to be replayed; each is out at most once at a time."""
+        doubts = await self._journal.doubts(
+            self._run, limit=self.pace.workers, **self._replayable()
+        )
+        self._replaying |= {claim.batch for claim in doubts}
+        return doubts
+
+    def _replayable(self) -> dict[str, Any]:
+        now = self._clock()
+        since = now - self.pace.replay_within
+        but = sorted(self._replaying | self._not_replayable)
+        return {"now": now, "since": since, "today": self._today(), "but": but}
+
     async def _wait_for_work(self) -> bool:
         """Wait until there may be something to claim; say False when there will never be."""
-        work = await self._journal.next_work(self._run)
+        work = await self._journal.next_work(self._run, **self._replayable())
         if work.control is not Control.GO:
             self._end(Outcome(Ending.TOLD, f"the run is {work.control}"))
             return False
-        if not work.reading and work.not_before is None and work.lease_until is None:
+        moments = (work.not_before, work.lease_until, work.replay_at)
+        if not work.reading and all(moment is None for moment in moments):
             return False
-        if work.lease_until is not None and work.lease_until <= self._clock():
-            # Our own first: the wall clock may have jumped past leases that are alive.
-            await self._journal.renew(self._owner, self._lease_until())
-            await self._journal.recover(self._clock())
+        if work.lease_until is not None:
+            if work.lease_until <= self._clock():
+                # Our own first: the wall clock may have jumped past leases that are alive.
+                await self._journal.renew(self._owner, self._lease_until())
+            await self._journal.recover(self._clock(), self.pace.replay_after)
         await self._journal.wait(_IDLE_SECONDS)
         return True
 
@@ -196,20 +210,24 @@ class Dispatcher:
     async def _work(self) -> None:
         while (claim := await self._queue.get()) is not None:
             try:
-                if self._ended.is_set() or not await self._send(claim):
+                sent = not self._ended.is_set() and await self._send(claim)
+                if not sent and not claim.replay:
                     await self._journal.release([claim.batch], self._owner)
             except TransitionError:
                 # The lease ran out (this process was suspended, say), and another has it now.
                 log.warning("batch.lease_lost", run=claim.run, batch=claim.batch)
             except JournalError as error:
                 self._fail(error)
+            finally:
+                self._replaying.discard(claim.batch)
 
     async def _send(self, claim: Claim) -> bool:
         """Send one batch and settle it; say False if it was not sent and is to be given back."""
         calls = thaw(claim.body)
         while True:
             if self._past(claim):
-                await self._set_apart_expired(claim, calls)
+                if not claim.replay:
+                    await self._set_apart_expired(claim, calls)
                 return True
             async with self._turn() as probing:
                 granted = await self._granted(claim)
@@ -217,9 +235,8 @@ class Dispatcher:
                     return False
                 if self._past(claim) or (self._rest.failures and not probing):
                     continue  # what changed while waiting for tokens is looked at anew
-                await self._journal.send(
-                    claim, self._head.digest(claim.variant), self._owner, self._clock()
-                )
+                if not await self._mark_sending(claim, calls):
+                    return True
                 self.tally.requests += 1
                 sent_at = self._now()
                 answer = await self._post_fresh(claim, calls, granted)
@@ -244,6 +261,23 @@ class Dispatcher:
         while (wait := self._rest.until - self._now()) > 0 and not self._ended.is_set():
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._ended.wait(), wait)
+
+    async def _mark_sending(self, claim: Claim, calls: bytes) -> bool:
+        """Mark a batch as sending; say False for a doubt whose bytes can't be made again."""
+        head = self._head.digest(claim.variant)
+        if not claim.replay:
+            await self._journal.send(claim, head, self._owner, self._clock())
+            return True
+        if head != claim.head_sha256 or sha256(calls).digest() != claim.sha256:
+            # The security id or the flow id was changed since: not the same bytes, so no proof.
+            self._not_replayable.add(claim.batch)
+            log.warning("batch.not_replayable", run=claim.run, batch=claim.batch)
+            return False
+        lease_until = self._lease_until()
+        await self._journal.replay(claim, self._owner, self._clock(), lease_until)
+        log.info("batch.replayed", run=claim.run, batch=claim.batch)
+        self.tally.in_doubt -= claim.calls if claim.batch in self._doubted_here else 0
+        return True
 
     async def _granted(self, claim: Claim) -> float | None:
         """Wait for the tokens of a batch; return when they were granted, None if told to stop."""
@@ -280,11 +314,13 @@ class Dispatcher:
     # ---- what follows from an answer
 
     async def _conclude(self, claim: Claim, calls: bytes, answer: Answer, sent_at: float) -> None:
-        facts = Facts(claim.calls, claim.variant, claim.doubted, claim.denied)
+        doubted = claim.doubted_at is not None
+        facts = Facts(claim.calls, claim.variant, doubted, claim.denied)
         answer = check_partial(answer, identifiers_of(answer, calls))
         decision = decide(answer, facts)
         self._learn(claim, answer, decision, sent_at)
-        settlement = settlement_of(decision, answer, claim)
+        replay_at = self._clock() + replay_delay(claim.attempts, self.pace.replay_after)
+        settlement = settlement_of(decision, answer, claim, replay_at)
         try:
             if decision.stop is not None:
                 await self._block(decision.stop)
@@ -316,12 +352,12 @@ class Dispatcher:
                 self.tally.resting = None
             return
         before = self._rest
-        self._rest = before.after_failure(answer, sent_at, now, self._pace.policy, self._chance())
+        self._rest = before.after_failure(answer, sent_at, now, self.pace.policy, self._chance())
         if self._rest.failures > before.failures:
             self.tally.resting = decision.reason
             wait = round(self._rest.until - now, 1)
             log.warning("endpoint.resting", run=claim.run, why=decision.reason, seconds=wait)
-        if self._rest.given_up(now, self._pace.policy):
+        if self._rest.given_up(now, self.pace.policy):
             self._end(Outcome(Ending.GIVEN_UP, decision.reason))
 
     async def _block(self, reason: str) -> None:
@@ -362,6 +398,7 @@ class Dispatcher:
             self.tally.refused += claim.calls
         elif settlement.state is State.IN_DOUBT:
             self.tally.in_doubt += claim.calls
+            self._doubted_here.add(claim.batch)
             log.warning("batch.in_doubt", run=claim.run, batch=claim.batch, why=settlement.reason)
 
     async def _stop_if_all_is_refused(self, answer: Answer, settlement: Settlement) -> None:
@@ -379,7 +416,7 @@ class Dispatcher:
         return asyncio.get_running_loop().time()
 
     def _lease_until(self) -> float:
-        return self._clock() + self._pace.lease
+        return self._clock() + self.pace.lease
 
     def _today(self) -> str:
         return today_in_india(self._clock()).isoformat()

@@ -48,9 +48,13 @@ class Tally:
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """How the work is cut: workers, the length of leases and how long a stop may take (seconds)."""
+    """How the work is cut: workers, and in seconds the lengths of leases, stops and replays."""
 
     workers: int = 32
     lease: float = 60.0
     drain_timeout: float = 35.0
+    replay_after: float = 10.0
+    """A doubt is replayed so long after it arose, twice as long after the next time, and so on."""
+    replay_within: float = 600.0
+    """Only so long after its bytes first left is a doubt replayed."""
     policy: Policy = field(default_factory=Policy)

@@ -22,8 +22,11 @@ _STATES = {
 }
 
 
-def settlement_of(decision: Decision, answer: Answer, claim: Claim) -> Settlement:
-    """Return what the journal is to remember of an answer and of what follows from it."""
+def settlement_of(decision: Decision, answer: Answer, claim: Claim, replay_at: float) -> Settlement:
+    """Return what the journal is to remember of an answer and of what follows from it.
+
+    `replay_at` is when it may be replayed, if it is in doubt.
+    """
     state, accepted, reason = _STATES[decision.action], 0, decision.reason
     if state is State.ACCEPTED:
         accepted = claim.calls
@@ -38,6 +41,7 @@ def settlement_of(decision: Decision, answer: Answer, claim: Claim) -> Settlemen
         accepted=accepted,
         request_id=answer.request_id,
         answer=answer.body if keep and answer.body else None,
+        not_before=replay_at if state is State.IN_DOUBT else 0.0,
         variant=decision.variant,
         denied=decision.denied,
         http_status=answer.http_status,

@@ -24,6 +24,7 @@ __all__ = [
     "Claim",
     "Contact",
     "Control",
+    "Doubt",
     "FrozenBatch",
     "Journal",
     "NewRun",
@@ -96,12 +97,14 @@ class Claim:
     variant: int
     head_sha256: bytes | None
     attempts: int
-    doubted: bool
-    """An earlier attempt with these bytes may have arrived."""
+    doubted_at: float | None
+    """When these bytes first left and may have arrived; None if they surely did not."""
     denied: bool
     """An earlier attempt with these bytes was answered with a clear no."""
     body: bytes = field(default=b"")
     rows: bytes | None = None
+    replay: bool = False
+    """It is in doubt, and not held: `Journal.replay` takes it."""
 
     def __repr__(self) -> str:
         """Show nothing of the calls."""
@@ -134,6 +137,10 @@ class Settlement:
 
 class Journal(Protocol):
     """The verbs by which submit and dispatch change a run."""
+
+    @property
+    def owner(self) -> str:
+        """The name under which this process holds leases; no other has or had it."""
 
     async def open_run(self, new: NewRun, now: float) -> int:
         """Open a run and return its number; numbers grow and are never used twice."""
@@ -192,14 +199,41 @@ class Journal(Protocol):
         sending, and this is what came back; without, it was claimed.
         """
 
+    async def doubts(
+        self, run: int, *, limit: int, now: float, since: float, today: str, but: Sequence[int]
+    ) -> list[Claim]:
+        """Return doubts that may be replayed now; nothing changes.
+
+        Their bytes first left after `since` (and not in the future, by a clock that jumped),
+        their start date is not before `today`, and they are none of `but`.
+        """
+
+    async def replay(self, claim: Claim, owner: str, now: float, lease_until: float) -> int:
+        """Move a batch from in_doubt to sending, before its bytes leave again; return the attempt.
+
+        Raises TransitionError if it is no longer as `claim` has it.
+        """
+
+    async def resolve(
+        self, run: int, batches: Sequence[int], outcome: State, *, who: str, now: float
+    ) -> None:
+        """Settle doubts as a person says: accepted, ready (sent again) or abandoned. All or none.
+
+        Raises RunError if one of them is not a batch of the run that is in doubt.
+        """
+
     async def expire(self, batch: int, owner: str, now: float, reason: str) -> None:
         """Move a claimed batch to expired: its start date has passed."""
 
     async def cancel_ready(self, run: int, now: float, reason: str) -> int:
         """Move every ready batch of a run to cancelled; return how many."""
 
-    async def recover(self, now: float) -> tuple[int, int]:
-        """Take back leases that ended: claimed becomes ready, sending becomes in_doubt."""
+    async def recover(self, now: float, replay_after: float = 0.0) -> tuple[int, int]:
+        """Take back leases that ended, and those of processes that are known to have ended.
+
+        What was claimed becomes ready, what was being sent becomes in_doubt, to be replayed
+        `replay_after` seconds from now at the earliest. Returns how many of each.
+        """
 
     async def control(
         self, run: int, control: Control, allowed: Sequence[Control], reason: str | None = None
@@ -209,8 +243,10 @@ class Journal(Protocol):
     async def set_flow(self, run: int, flow_id: str) -> None:
         """Send what is still to be sent of a run to another flow."""
 
-    async def next_work(self, run: int) -> "NextWork":
-        """Say what a run without ready batches waits for."""
+    async def next_work(
+        self, run: int, *, now: float, since: float, today: str, but: Sequence[int] = ()
+    ) -> "NextWork":
+        """Say what a run without ready batches waits for; the rest is as in `doubts`."""
 
     async def wait(self, seconds: float) -> None:
         """Return when this process has appended something, or after `seconds`."""
@@ -230,6 +266,8 @@ class NextWork:
     """The earliest moment at which a ready batch may be claimed; None if none is ready."""
     lease_until: float | None
     """When the first lease ends, whoever holds it; None if none is held."""
+    replay_at: float | None = None
+    """The earliest moment at which a doubt may be replayed; None if there is none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,6 +279,18 @@ class RunCounts:
     accepted: int
     requests: int
     settled_at: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Doubt:
+    """A batch in doubt, for whoever is to settle it."""
+
+    batch: int
+    first_row: int
+    calls: int
+    attempts: int
+    doubted_at: float
+    reason: str | None
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -296,6 +346,9 @@ class Books(Protocol):
 
     def rejected_reasons(self, run: int, limit: int) -> list[tuple[str, int, int]]:
         """Return (reason, rows, an example's row number), most frequent first."""
+
+    def doubts(self, run: int) -> list[Doubt]:
+        """Return a run's batches in doubt, by their first row."""
 
     def batches(self, run: int) -> Iterator[SettledBatch]:
         """Yield a run's batches, but for those that were split, by their first row."""

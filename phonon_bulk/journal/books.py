@@ -11,7 +11,7 @@ import orjson
 from phonon_bulk.batch import State
 from phonon_bulk.call import RejectedRow
 from phonon_bulk.errors import RunError
-from phonon_bulk.journal import Control, Run, RunCounts, SettledBatch
+from phonon_bulk.journal import Control, Doubt, Run, RunCounts, SettledBatch
 from phonon_bulk.journal.connection import connect_to_read, explain
 from phonon_bulk.journal.frozen import thaw, thaw_rows
 from phonon_bulk.journal.statements import SQL
@@ -75,6 +75,10 @@ class SqliteBooks:
         """See `Books`."""
         rows = self._rows("rejected_reasons", run=run, limit=limit)
         return [(row["reason"], row["calls"], row["row"]) for row in rows]
+
+    def doubts(self, run: int) -> list[Doubt]:
+        """See `Books`."""
+        return [Doubt(**dict(row)) for row in self._rows("all_doubts", run=run)]
 
     def batches(self, run: int) -> Iterator[SettledBatch]:
         """See `Books`."""

@@ -39,7 +39,7 @@ UPDATE batch
        AND run.control = 'go'
      ORDER BY batch.first_row, batch.id
      LIMIT :limit)
-RETURNING id, run, first_row, calls, start_date, sha256, variant, head_sha256, attempts, doubted, denied;
+RETURNING id, run, first_row, calls, start_date, sha256, variant, head_sha256, attempts, doubted_at, denied;
 
 -- name: claimed_body
 SELECT calls, rows FROM body WHERE batch = :batch;
@@ -65,7 +65,10 @@ INSERT INTO attempt (batch, n, sent_at) VALUES (:batch, :n, :now);
 UPDATE batch
    SET state = :state, owner = NULL, lease_until = NULL, accepted = :accepted,
        request_id = :request_id, reason = :reason, not_before = :not_before,
-       settled_at = :settled_at, doubted = max(doubted, :state = 'in_doubt'),
+       settled_at = :settled_at,
+       doubted_at = CASE WHEN :state = 'in_doubt' THEN coalesce(doubted_at, (
+           SELECT sent_at FROM attempt WHERE attempt.batch = batch.id AND n = attempts))
+           ELSE doubted_at END,
        denied = CASE WHEN :variant = variant THEN max(denied, :denied) ELSE 0 END,
        variant = :variant
  WHERE id = :batch AND state = 'sending' AND owner = :owner
@@ -96,16 +99,61 @@ UPDATE batch
 UPDATE batch SET state = 'cancelled', settled_at = :now, reason = :reason
  WHERE run = :run AND state = 'ready';
 
+-- name: owners
+-- Who holds anything.
+SELECT DISTINCT owner FROM batch INDEXED BY batch_leased WHERE state IN ('claimed', 'sending');
+
 -- name: return_lost_claims
 -- Both states are named as the index batch_leased names them, or it would not be used.
 UPDATE batch SET state = 'ready', owner = NULL, lease_until = NULL
- WHERE state = 'claimed' AND state IN ('claimed', 'sending') AND lease_until <= :now;
+ WHERE state = 'claimed' AND state IN ('claimed', 'sending')
+   AND (lease_until <= :now OR owner IN (SELECT value FROM json_each(:dead)));
 
 -- name: doubt_lost_sendings
 UPDATE batch
-   SET state = 'in_doubt', owner = NULL, lease_until = NULL, doubted = 1,
+   SET state = 'in_doubt', owner = NULL, lease_until = NULL, not_before = :replay_at,
+       doubted_at = coalesce(doubted_at, (
+           SELECT sent_at FROM attempt WHERE attempt.batch = batch.id AND n = attempts)),
        reason = 'the process that sent it ended before the answer was recorded'
- WHERE state = 'sending' AND state IN ('claimed', 'sending') AND lease_until <= :now;
+ WHERE state = 'sending' AND state IN ('claimed', 'sending')
+   AND (lease_until <= :now OR owner IN (SELECT value FROM json_each(:dead)));
+
+-- name: doubts
+-- What may be replayed now: young enough, and of a date at which it would not be refused as past.
+SELECT id, run, first_row, calls, start_date, sha256, variant, head_sha256, attempts, doubted_at, denied
+  FROM batch INDEXED BY batch_in_doubt
+ WHERE run = :run AND state = 'in_doubt' AND not_before <= :now
+   AND doubted_at > :since AND doubted_at <= :now AND start_date >= :today
+   AND id NOT IN (SELECT value FROM json_each(:but))
+ ORDER BY not_before LIMIT :limit;
+
+-- name: next_doubt
+SELECT min(not_before) AS not_before FROM batch INDEXED BY batch_in_doubt
+ WHERE run = :run AND state = 'in_doubt'
+   AND doubted_at > :since AND doubted_at <= :now AND start_date >= :today
+   AND id NOT IN (SELECT value FROM json_each(:but));
+
+-- name: replay
+UPDATE batch
+   SET state = 'sending', attempts = attempts + 1, owner = :owner, lease_until = :lease_until
+ WHERE id = :batch AND state = 'in_doubt' AND attempts = :attempts
+RETURNING attempts;
+
+-- name: resolve
+-- What a person says of a doubt. Resent bytes stay doubted: a repeat then proves the first try. They
+-- count as sent now, so that what comes of it is replayed like any new doubt.
+UPDATE batch
+   SET state = :state, settled_at = :settled_at, reason = :reason, not_before = 0,
+       accepted = CASE :state WHEN 'accepted' THEN calls ELSE 0 END,
+       doubted_at = CASE :state WHEN 'ready' THEN :now ELSE doubted_at END
+ WHERE id = :batch AND run = :run AND state = 'in_doubt';
+
+-- name: insert_resolution
+INSERT INTO resolution (batch, at, who, outcome) VALUES (:batch, :now, :who, :state);
+
+-- name: all_doubts
+SELECT id AS batch, first_row, calls, attempts, doubted_at, reason FROM batch
+ WHERE run = :run AND state = 'in_doubt' ORDER BY first_row;
 
 -- name: set_control
 UPDATE run SET control = :control, reason = :reason

@@ -6,6 +6,9 @@ what has gathered and only then lets the verb return.
 
 import asyncio
 import contextlib
+import os
+import secrets
+import socket
 import sqlite3
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -18,6 +21,7 @@ from phonon_bulk.batch import TRANSITIONS, State
 from phonon_bulk.call import RejectedRow
 from phonon_bulk.errors import ReadElsewhereError, RunError, TransitionError
 from phonon_bulk.journal import Claim, Control, NewRun, NextWork, Settlement
+from phonon_bulk.journal.alive import Sign, bury, is_dead
 from phonon_bulk.journal.connection import connect, explain
 from phonon_bulk.journal.frozen import FrozenBatch, compress
 from phonon_bulk.journal.statements import SQL
@@ -33,7 +37,10 @@ class SqliteJournal:
     def __init__(self, path: Path) -> None:
         """Open or create the journal at `path`; see `connection.connect` for what is raised."""
         self.path = path
-        self._writer = Writer(connect(path), lambda error: explain(error, path))
+        connection = connect(path)
+        self.owner = new_owner()
+        self._sign = Sign(path, self.owner)
+        self._writer = Writer(connection, lambda error: explain(error, path))
         self._appended = asyncio.Event()
 
     async def open_run(self, new: NewRun, now: float) -> int:
@@ -113,14 +120,31 @@ class SqliteJournal:
         values = {"run": run, "now": now, "reason": reason}
         return await self._writer.do(lambda db: _execute(db, "cancel_ready", values).rowcount)
 
-    async def recover(self, now: float) -> tuple[int, int]:
+    async def recover(self, now: float, replay_after: float = 0.0) -> tuple[int, int]:
         """See `Journal`."""
-        return await self._writer.do(
-            lambda db: (
-                _execute(db, "return_lost_claims", {"now": now}).rowcount,
-                _execute(db, "doubt_lost_sendings", {"now": now}).rowcount,
-            )
+        dead, returned, doubted = await self._writer.do(
+            lambda db: _recover(db, self.path, now, now + replay_after)
         )
+        for owner in dead:
+            bury(self.path, owner)
+        return returned, doubted
+
+    async def doubts(
+        self, run: int, *, limit: int, now: float, since: float, today: str, but: Sequence[int]
+    ) -> list[Claim]:
+        """See `Journal`."""
+        values = _window(run, now, since, today, but)
+        return await self._writer.do(lambda db: _doubts(db, {**values, "limit": limit}))
+
+    async def replay(self, claim: Claim, owner: str, now: float, lease_until: float) -> int:
+        """See `Journal`."""
+        return await self._writer.do(lambda db: _replay(db, claim, owner, now, lease_until))
+
+    async def resolve(
+        self, run: int, batches: Sequence[int], outcome: State, *, who: str, now: float
+    ) -> None:
+        """See `Journal`."""
+        await self._writer.do(lambda db: _resolve(db, run, batches, outcome, who, now))
 
     async def control(
         self, run: int, control: Control, allowed: Sequence[Control], reason: str | None = None
@@ -134,9 +158,12 @@ class SqliteJournal:
             lambda db: _move(db, "set_flow", f"there is no run {run}", run=run, flow_id=flow_id)
         )
 
-    async def next_work(self, run: int) -> NextWork:
+    async def next_work(
+        self, run: int, *, now: float, since: float, today: str, but: Sequence[int] = ()
+    ) -> NextWork:
         """See `Journal`."""
-        return await self._writer.do(lambda db: _next_work(db, run))
+        values = _window(run, now, since, today, but)
+        return await self._writer.do(lambda db: _next_work(db, run, values))
 
     async def wait(self, seconds: float) -> None:
         """See `Journal`."""
@@ -146,6 +173,12 @@ class SqliteJournal:
     async def close(self) -> None:
         """See `Journal`."""
         await self._writer.close()
+        self._sign.take_away()
+
+
+def new_owner() -> str:
+    """Return a name for this process that no other has or had."""
+    return f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(6)}"
 
 
 def _execute(db: Connection, name: str, values: dict[str, Any]) -> sqlite3.Cursor:
@@ -241,7 +274,7 @@ def _in_order(row: sqlite3.Row) -> tuple[int, int]:
     return row["first_row"], row["id"]
 
 
-def _claim_with_body(db: Connection, row: sqlite3.Row) -> Claim:
+def _claim_with_body(db: Connection, row: sqlite3.Row, *, replay: bool = False) -> Claim:
     body = _execute(db, "claimed_body", {"batch": row["id"]}).fetchone()
     return Claim(
         batch=row["id"],
@@ -253,10 +286,11 @@ def _claim_with_body(db: Connection, row: sqlite3.Row) -> Claim:
         variant=row["variant"],
         head_sha256=row["head_sha256"],
         attempts=row["attempts"],
-        doubted=bool(row["doubted"]),
+        doubted_at=row["doubted_at"],
         denied=bool(row["denied"]),
         body=body["calls"],
         rows=body["rows"],
+        replay=replay,
     )
 
 
@@ -337,11 +371,71 @@ def _control(
         raise RunError(f"run {run} is {row['control']}")
 
 
-def _next_work(db: Connection, run: int) -> NextWork:
+def _window(run: int, now: float, since: float, today: str, but: Sequence[int]) -> dict[str, Any]:
+    but_ = orjson.dumps(list(but)).decode()
+    return {"run": run, "now": now, "since": since, "today": today, "but": but_}
+
+
+def _recover(
+    db: Connection, path: Path, now: float, replay_at: float
+) -> tuple[list[str], int, int]:
+    owners = [str(row["owner"]) for row in _execute(db, "owners", {})]
+    dead = [owner for owner in owners if is_dead(path, owner)]
+    values = {"now": now, "replay_at": replay_at, "dead": orjson.dumps(dead).decode()}
+    returned = _execute(db, "return_lost_claims", values).rowcount
+    return dead, returned, _execute(db, "doubt_lost_sendings", values).rowcount
+
+
+def _doubts(db: Connection, values: dict[str, Any]) -> list[Claim]:
+    rows = _execute(db, "doubts", values).fetchall()
+    return [_claim_with_body(db, row, replay=True) for row in rows]
+
+
+def _replay(db: Connection, claim: Claim, owner: str, now: float, lease_until: float) -> int:
+    values = {
+        "batch": claim.batch,
+        "attempts": claim.attempts,
+        "owner": owner,
+        "lease_until": lease_until,
+    }
+    moved = _execute(db, "replay", values).fetchall()
+    if len(moved) != 1:
+        raise TransitionError(f"batch {claim.batch} is no longer in doubt: it was not replayed")
+    attempt = int(moved[0][0])
+    _execute(db, "insert_attempt", {"batch": claim.batch, "n": attempt, "now": now})
+    return attempt
+
+
+def _resolve(
+    db: Connection, run: int, batches: Sequence[int], outcome: State, who: str, now: float
+) -> None:
+    if (State.IN_DOUBT, outcome) not in TRANSITIONS or outcome is State.SENDING:
+        raise TransitionError(f"a person does not settle a doubt as {outcome}")
+    reason = None if outcome is State.READY else f"{_SAID[outcome]} {who}"
+    for batch in batches:
+        values = {
+            "batch": batch,
+            "run": run,
+            "state": outcome,
+            "reason": reason,
+            "settled_at": None if outcome is State.READY else now,
+            "now": now,
+        }
+        if _execute(db, "resolve", values).rowcount != 1:
+            raise RunError(f"batch {batch} is not a batch of run {run} that is in doubt")
+        resolution = {"batch": batch, "now": now, "who": who, "state": outcome}
+        _execute(db, "insert_resolution", resolution)
+
+
+_SAID = {State.ACCEPTED: "accepted, according to", State.ABANDONED: "given up by"}
+
+
+def _next_work(db: Connection, run: int, window: dict[str, Any]) -> NextWork:
     row = _execute(db, "run", {"run": run}).fetchone()
     return NextWork(
         control=Control(row["control"]),
         reading=row["read_at"] is None,
         not_before=_execute(db, "next_ready", {"run": run}).fetchone()[0],
         lease_until=_execute(db, "next_lease", {"run": run}).fetchone()[0],
+        replay_at=_execute(db, "next_doubt", window).fetchone()[0],
     )

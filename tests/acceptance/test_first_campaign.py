@@ -197,16 +197,83 @@ def test_partial_success_settles_each_call(desk: Desk, simulate: Start) -> None:
     agree(desk, simulator)
 
 
-def test_a_lost_answer_is_in_doubt(desk: Desk, simulate: Start) -> None:
-    """What may have been taken is in doubt: exit 4, and it is not sent again by itself."""
+def test_a_lost_answer_is_settled_by_proof(desk: Desk, simulate: Start) -> None:
+    """The same bytes again: Checksum Repeated proves that they were taken, and it is shown."""
     simulator = simulate("--fault", "drop-after#2")
-    desk.settings(simulator.url, workers=1)
+    desk.settings(simulator.url, workers=1, sending={"replay_after": 0.2})
     desk.campaign()
     desk.contacts(1500)
     ended = desk.run("run", "campaign.toml", "--json")
-    assert (ended.exit, ended.summary["in_doubt"], ended.summary["accepted"]) == (4, 500, 1000)
+    assert (ended.exit, ended.summary["accepted"], ended.summary["requests"]) == (0, 1500, 4)
+    proved = [line for line in desk.export() if line["request_id"] is None]
+    assert len(proved) == 500
+    assert {line["state"] for line in proved} == {"accepted"}
+    assert all("lost" in line["reason"] for line in proved)
+    assert len(simulator.ledger()) == 1500
+
+
+def test_an_old_doubt_waits_for_a_person(desk: Desk, simulate: Start) -> None:
+    """Exit 4; `resolve` lists it and settles it as told, and says who did it."""
+    simulator = simulate("--fault", "drop-after#2", "--fault", "drop-before#3")
+    desk.settings(simulator.url, workers=1, sending={"replay_within": 0})
+    desk.campaign()
+    desk.contacts(2000)
+    ended = desk.run("run", "campaign.toml", "--json")
+    assert (ended.exit, ended.summary["in_doubt"], ended.summary["accepted"]) == (4, 1000, 1000)
+    assert "phonon-bulk resolve 1" in ended.err
     assert desk.run("resume", "1", "-q").exit == 4
-    assert len(simulator.requests()) == 3
+    assert len(simulator.requests()) == 4
+    listed = desk.run("resolve", "1")
+    assert "1,000 calls are in doubt" in listed.out
+    first, second = (d["batch"] for d in desk.run("resolve", "1", "--json").summary["doubts"])
+    assert desk.run("resolve", "1", str(first), "--accepted").exit == 0
+    assert desk.run("resolve", "1", str(second), "--resend").exit == 0
+    assert desk.run("resume", "1", "-q").exit == 0
+    assert len(simulator.ledger()) == 2000
+    by_hand = [line for line in desk.export() if line["batch"] == first]
+    assert all("according to" in line["reason"] for line in by_hand)
+    assert "nothing of run 1 is in doubt" in desk.run("resolve", "1").out
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (["--accepted"], "--all"),
+        (["--all"], "--accepted, --resend or --abandon"),
+        (["--all", "--accepted", "--resend"], "not several"),
+        (["7", "--accepted"], "batch 7 is not in doubt"),
+        (["--all", "--accepted"], "nothing of this run is in doubt"),
+    ],
+)
+def test_resolve_asks_for_what_it_needs(
+    desk: Desk, simulate: Start, flags: list[str], words: str
+) -> None:
+    """Whatever is missing or contradicts is said, and nothing is settled."""
+    desk.settings(simulate().url)
+    desk.campaign()
+    desk.contacts(3)
+    desk.run("run", "campaign.toml", "-q")
+    ended = desk.run("resolve", "1", *flags)
+    assert ended.exit == 2
+    assert words in ended.err
+
+
+def test_killed_and_resumed(desk: Desk, simulate: Start) -> None:
+    """SIGKILL half-way: `resume` goes on at once, and every call was placed exactly once."""
+    simulator = simulate("--fault", "delay:0.1")
+    desk.settings(simulator.url, workers=4, sending={"replay_after": 0.2})
+    desk.campaign()
+    desk.contacts(20_000)
+    process = desk.start("run", "campaign.toml")
+    simulator.wait_for(4)
+    process.kill()
+    assert desk.end(process).exit == -signal.SIGKILL
+    ended = desk.run("resume", "1", "--json")
+    assert ended.exit == 0
+    assert ended.summary["seconds"] < 30  # not the minute that the leases of the dead run on
+    identifiers = [call["client-identifier"] for call in simulator.ledger()]
+    assert len(identifiers) == len(set(identifiers)) == 20_000
+    assert list(desk.folder.glob("*-alive-*")) == []
 
 
 def test_throttled_requests_are_sent_again(desk: Desk, simulate: Start) -> None:
@@ -308,7 +375,7 @@ def test_help_is_light(desk: Desk) -> None:
     out = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert out.stdout.strip() == "[]"
     assert "Usage" in desk.run("--help").out
-    for command in ("run", "submit", "resume", "runs", "status", "export", "simulate"):
+    for command in ("run", "submit", "resume", "resolve", "runs", "status", "export", "simulate"):
         assert desk.run(command, "--help").exit == 0
 
 

@@ -1,6 +1,7 @@
 """What every journal must do: the contracts of `Journal` and `Books`, verb by verb."""
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Callable
 from datetime import timedelta
 from pathlib import Path
@@ -11,7 +12,14 @@ from builders import DAY, make_batch, make_data, make_run
 from phonon_bulk.batch import TRANSITIONS, State
 from phonon_bulk.call import RejectedRow
 from phonon_bulk.errors import JournalError, ReadElsewhereError, RunError, TransitionError
-from phonon_bulk.journal import Claim, Control, Journal, SettledBatch, Settlement
+from phonon_bulk.journal import (
+    Claim,
+    Control,
+    Journal,
+    NextWork,
+    SettledBatch,
+    Settlement,
+)
 from phonon_bulk.journal.books import SqliteBooks
 from phonon_bulk.journal.sqlite import SqliteJournal
 
@@ -65,6 +73,18 @@ async def sending(journal: Journal, run: int) -> Claim:
     (one,) = await claim(journal, run)
     await journal.send(one, HEAD, ME, NOW)
     return one
+
+
+async def next_work(journal: Journal, run: int, now: float = NOW) -> NextWork:
+    """Say what a run waits for, doubts of the last ten minutes included."""
+    return await journal.next_work(run, now=now, since=now - 600, today=str(DAY))
+
+
+async def doubts(
+    journal: Journal, run: int, now: float = NOW, but: tuple[int, ...] = ()
+) -> list[Claim]:
+    """Return what may be replayed of the doubts of the last ten minutes."""
+    return await journal.doubts(run, limit=9, now=now, since=now - 600, today=str(DAY), but=but)
 
 
 def states(books: Callable[[], SqliteBooks], run: int) -> dict[State, int]:
@@ -180,7 +200,7 @@ async def test_a_batch_put_off_is_not_claimed_early(journal: Journal) -> None:
     later = Settlement(State.READY, "throttled", not_before=NOW + 10)
     await journal.settle(one.batch, later, ME, NOW)
     assert await claim(journal, run) == []
-    assert (await journal.next_work(run)).not_before == NOW + 10
+    assert (await next_work(journal, run)).not_before == NOW + 10
     assert len(await journal.claim(run, owner=ME, limit=1, now=NOW + 10, lease_until=NOW + 60)) == 1
 
 
@@ -199,10 +219,10 @@ async def test_the_body_comes_with_the_claim(journal: Journal) -> None:
     run = await filled(journal, batches=1)
     (one,) = await claim(journal, run)
     assert one.sha256 == make_batch(range(1, 501)).sha256
-    assert (one.calls, one.attempts, one.doubted, one.denied, one.variant) == (
+    assert (one.calls, one.attempts, one.doubted_at, one.denied, one.variant) == (
         500,
         0,
-        False,
+        None,
         False,
         0,
     )
@@ -384,7 +404,7 @@ async def test_renewed_leases_are_kept(journal: Journal) -> None:
     await claim(journal, run, owner=OTHER)
     await journal.renew(ME, NOW + 600)
     assert await journal.recover(NOW + 60) == (1, 0)
-    assert (await journal.next_work(run)).lease_until == NOW + 600
+    assert (await next_work(journal, run)).lease_until == NOW + 600
 
 
 async def test_who_lost_a_lease_settles_nothing(journal: Journal) -> None:
@@ -402,12 +422,12 @@ async def test_who_lost_a_lease_settles_nothing(journal: Journal) -> None:
 async def test_next_work(journal: Journal) -> None:
     """It says whether rows are to come, batches are ready, and leases are held."""
     run = await journal.open_run(make_run(), NOW)
-    work = await journal.next_work(run)
+    work = await next_work(journal, run)
     assert (work.reading, work.not_before, work.lease_until) == (True, None, None)
     await journal.append(run, [make_batch([1])], [], after_row=0, last_row=1)
-    assert (await journal.next_work(run)).not_before == 0.0
+    assert (await next_work(journal, run)).not_before == 0.0
     await claim(journal, run)
-    work = await journal.next_work(run)
+    work = await next_work(journal, run)
     assert (work.not_before, work.lease_until) == (None, NOW + 60)
 
 
@@ -492,3 +512,150 @@ async def test_the_rest_of_a_list_given_up(
     await journal.finish_reading(run, NOW, whole=False)
     with books() as opened:
         assert not opened.run(run).whole
+
+
+# ---- doubts
+
+
+async def doubted(journal: Journal, books: Callable[[], SqliteBooks]) -> tuple[int, int]:
+    """Open a run with one batch in doubt; return both numbers."""
+    run = await filled(journal, batches=1)
+    one = await sending(journal, run)
+    later = Settlement(State.IN_DOUBT, "lost", reason="no answer", not_before=NOW + 10)
+    await journal.settle(one.batch, later, ME, NOW + 1)
+    assert states(books, run) == {State.IN_DOUBT: 1}
+    return run, one.batch
+
+
+async def test_a_doubt_is_replayed(journal: Journal, books: Callable[[], SqliteBooks]) -> None:
+    """When its time has come a doubt is offered, taken once, sent again and settled."""
+    run, _ = await doubted(journal, books)
+    assert await doubts(journal, run) == []
+    assert (await next_work(journal, run)).replay_at == NOW + 10
+    (claim,) = await doubts(journal, run, NOW + 10)
+    assert (claim.replay, claim.doubted_at, claim.attempts) == (True, NOW, 1)
+    assert claim.head_sha256 == HEAD
+    assert await journal.replay(claim, ME, NOW + 10, NOW + 70) == 2
+    with pytest.raises(TransitionError, match="no longer in doubt"):
+        await journal.replay(claim, OTHER, NOW + 10, NOW + 70)
+    await journal.settle(claim.batch, ACCEPTED, ME, NOW + 11)
+    assert states(books, run) == {State.ACCEPTED: 1}
+
+
+@pytest.mark.parametrize("now", [NOW + 601, NOW - 3600, NOW + 7 * 86400])
+async def test_an_old_doubt_waits(
+    journal: Journal, books: Callable[[], SqliteBooks], now: float
+) -> None:
+    """A doubt that is too old is not offered, nor one from the future of a clock set back."""
+    run, _ = await doubted(journal, books)
+    assert await doubts(journal, run, now) == []
+    assert (await next_work(journal, run, now)).replay_at is None
+
+
+async def test_a_doubt_of_a_past_date_waits(
+    journal: Journal, books: Callable[[], SqliteBooks]
+) -> None:
+    """A replay that would be refused for its date proves nothing, so it is not offered."""
+    run, _ = await doubted(journal, books)
+    tomorrow = str(DAY + timedelta(days=1))
+    found = await journal.doubts(run, limit=9, now=NOW + 10, since=NOW, today=tomorrow, but=())
+    assert found == []
+
+
+async def test_a_doubt_that_is_out_already(
+    journal: Journal, books: Callable[[], SqliteBooks]
+) -> None:
+    """What the caller names is not offered."""
+    run, batch = await doubted(journal, books)
+    assert await doubts(journal, run, NOW + 10, but=(batch,)) == []
+
+
+async def test_a_replay_without_an_answer_keeps_the_first_moment(
+    journal: Journal, books: Callable[[], SqliteBooks]
+) -> None:
+    """However often it is replayed, a doubt's age is that of its first sending."""
+    run, _ = await doubted(journal, books)
+    (claim,) = await doubts(journal, run, NOW + 10)
+    await journal.replay(claim, ME, NOW + 10, NOW + 70)
+    await journal.settle(claim.batch, DOUBT, ME, NOW + 11)
+    (claim,) = await doubts(journal, run, NOW + 12)
+    assert (claim.doubted_at, claim.attempts) == (NOW, 2)
+
+
+@pytest.mark.parametrize("outcome", [State.ACCEPTED, State.READY, State.ABANDONED])
+async def test_a_person_settles_a_doubt(
+    journal: Journal, books: Callable[[], SqliteBooks], outcome: State
+) -> None:
+    """Accepted, sent again or given up: once, and with the person's name."""
+    run, batch = await doubted(journal, books)
+    with books() as opened:
+        assert [(d.batch, d.calls, d.attempts) for d in opened.doubts(run)] == [(batch, 500, 1)]
+    await journal.resolve(run, [batch], outcome, who="asha@desk", now=NOW + 99)
+    (found,) = listed(books, run)
+    assert found.state is outcome
+    assert found.reason is None if outcome is State.READY else "asha@desk" in (found.reason or "")
+    with pytest.raises(RunError, match="in doubt"):
+        await journal.resolve(run, [batch], outcome, who="asha@desk", now=NOW + 100)
+
+
+async def test_resolving_is_all_or_nothing(
+    journal: Journal, books: Callable[[], SqliteBooks]
+) -> None:
+    """If one of several is not in doubt, none is settled; nor is a doubt of another run."""
+    run, batch = await doubted(journal, books)
+    for numbers in ([batch, batch + 7], [batch + 7]):
+        with pytest.raises(RunError):
+            await journal.resolve(run, numbers, State.ACCEPTED, who="a@b", now=NOW)
+    with pytest.raises(RunError):
+        await journal.resolve(run + 1, [batch], State.ACCEPTED, who="a@b", now=NOW)
+    assert states(books, run) == {State.IN_DOUBT: 1}
+
+
+async def test_resent_bytes_are_still_doubted(
+    journal: Journal, books: Callable[[], SqliteBooks]
+) -> None:
+    """What a person has sent again is remembered as perhaps taken: a repeat then proves it."""
+    run, batch = await doubted(journal, books)
+    await journal.resolve(run, [batch], State.READY, who="a@b", now=NOW + 99)
+    (claim_,) = await claim(journal, run)
+    assert (claim_.replay, claim_.doubted_at) == (False, NOW + 99)
+
+
+@pytest.mark.parametrize("state", [s for s in State if (State.IN_DOUBT, s) not in TRANSITIONS])
+async def test_resolving_follows_the_diagram(
+    journal: Journal, books: Callable[[], SqliteBooks], state: State
+) -> None:
+    """A person can't move a doubt to any other state."""
+    run, batch = await doubted(journal, books)
+    with pytest.raises(TransitionError):
+        await journal.resolve(run, [batch], state, who="a@b", now=NOW)
+
+
+# ---- processes that end
+
+
+async def test_what_a_dead_process_held_is_taken_back_at_once(
+    path: Path, books: Callable[[], SqliteBooks], journal: Journal
+) -> None:
+    """A process that has ended without a word is not waited for, whatever its leases say."""
+    run = await filled(journal, batches=2)
+    other = SqliteJournal(path)
+    await other.claim(run, owner=other.owner, limit=1, now=NOW, lease_until=NOW + 3600)
+    (one,) = await other.claim(run, owner=other.owner, limit=1, now=NOW, lease_until=NOW + 3600)
+    await other.send(one, HEAD, other.owner, NOW)
+    assert await journal.recover(NOW) == (0, 0)
+    os.close(other._sign._descriptor)  # what the system does when a process ends
+    other._sign._descriptor = -1
+    assert await journal.recover(NOW, replay_after=5) == (1, 1)
+    assert states(books, run) == {State.READY: 1, State.IN_DOUBT: 1}
+    assert await doubts(journal, run, NOW + 4) == []
+    assert len(await doubts(journal, run, NOW + 5)) == 1
+    await other._writer.close()
+
+
+async def test_a_process_that_ends_well_leaves_no_sign(path: Path) -> None:
+    """Closing takes the sign of life away with it."""
+    one = SqliteJournal(path)
+    assert len(list(path.parent.glob("*-alive-*"))) == 1
+    await one.close()
+    assert list(path.parent.glob("*-alive-*")) == []

@@ -1,8 +1,9 @@
 """The dispatcher on a real journal, with an endpoint that answers as the test says."""
 
 import asyncio
+import itertools
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, cast
@@ -26,8 +27,12 @@ from phonon_bulk.retry import Policy
 
 NOON = datetime(DAY.year, DAY.month, DAY.day, 12, tzinfo=INDIA).astimezone(UTC).timestamp()
 QUICK = Pace(
-    workers=4, drain_timeout=0.05, policy=Policy(first=0.001, most=0.002, give_up_after=60)
+    workers=4,
+    drain_timeout=0.05,
+    replay_within=0,  # doubts stay, but in the tests about replays
+    policy=Policy(first=0.001, most=0.002, give_up_after=60),
 )
+REPLAYING = replace(QUICK, replay_after=0.01, replay_within=600)
 OK = Answer(Verdict.ACCEPTED, "Accepted", http_status=202, code=202, request_id="r")
 
 Say = Callable[[int, bytes], Awaitable[Answer]]
@@ -185,7 +190,7 @@ async def test_given_up(journal: SqliteJournal) -> None:
 async def test_an_outage_puts_few_in_doubt(journal: SqliteJournal) -> None:
     """When every answer is lost, the endpoint rests before all batches are in doubt."""
     run = await opened(journal, *ten_batches())
-    pace = Pace(workers=1, policy=Policy(first=30, most=30, give_up_after=600))
+    pace = Pace(workers=1, replay_within=0, policy=Policy(first=30, most=30, give_up_after=600))
     script = Script(answers(then=Answer(Verdict.LOST, "no answer")))
     stop = asyncio.Event()
     sending = asyncio.create_task(dispatcher(journal, run, script, pace).run(stop))
@@ -389,7 +394,7 @@ async def test_answers_are_kept_where_they_say_more(journal: SqliteJournal) -> N
         await asyncio.sleep(0)
         return OK if number == 0 else unclear
 
-    await sent(journal, run, say, Pace(workers=1))
+    await sent(journal, run, say, Pace(workers=1, replay_within=0))
     with SqliteBooks(journal.path) as books:
         assert [batch.answer for batch in books.batches(run)] == [None, b'{"code":7}']
 
@@ -517,3 +522,72 @@ async def test_a_few_bad_calls_in_a_row_are_no_reason_to_stop(journal: SqliteJou
     outcome, _, books = await sent(journal, run, say)
     assert outcome.ending is Ending.FINISHED
     assert (books.accepted, books.calls[State.REFUSED]) == (1440, 60)
+
+
+def growing() -> Callable[[], float]:
+    """Return a clock that goes on by a minute with every look."""
+    moments = itertools.count(NOON, 60.0)
+    return lambda: next(moments)
+
+
+async def test_a_lost_answer_is_replayed_byte_for_byte(journal: SqliteJournal) -> None:
+    """The same bytes again; Checksum Repeated then proves that they were taken."""
+    run = await opened(journal, make_batch([1, 2, 3]))
+    say = answers(Verdict.LOST, Verdict.NOT_SENT, Verdict.UNCLEAR, Verdict.REPEATED)
+    pace = replace(REPLAYING, replay_within=1e9)
+    outcome, script, books = await sent(journal, run, say, pace, clock=growing())
+    assert outcome.ending is Ending.FINISHED
+    assert len(script.bodies) == 4
+    assert len(set(script.bodies)) == 1
+    assert books.batches == {State.ACCEPTED: 1}
+    with SqliteBooks(journal.path) as opened_books:
+        (batch,) = opened_books.batches(run)
+    assert batch.request_id is None
+    assert "lost" in (batch.reason or "")
+
+
+async def test_a_replay_that_is_accepted(journal: SqliteJournal) -> None:
+    """If the replay is accepted, the first try never counted: one request-id, one call each."""
+    run = await opened(journal, make_batch([1, 2, 3]))
+    pace = replace(REPLAYING, replay_within=1e9)
+    _, script, books = await sent(journal, run, answers(Verdict.LOST), pace, clock=growing())
+    assert len(script.bodies) == 2
+    assert books.accepted == 3
+
+
+async def test_a_doubt_too_old_is_left_to_a_person(journal: SqliteJournal) -> None:
+    """Past `replay_within` the run ends with the doubt, and does not wait for it."""
+    run = await opened(journal, make_batch([1, 2, 3]))
+    pace = replace(REPLAYING, replay_within=30)
+    _, script, books = await sent(journal, run, answers(Verdict.LOST), pace, clock=growing())
+    assert len(script.bodies) == 1
+    assert books.batches == {State.IN_DOUBT: 1}
+
+
+async def test_other_bytes_are_no_replay(journal: SqliteJournal) -> None:
+    """After the security id was changed a doubt can't be proved, so it is not sent."""
+    run = await opened(journal, make_batch([1, 2, 3]))
+    await sent(journal, run, answers(Verdict.LOST))
+    script = Script(answers())
+    pace = replace(REPLAYING, replay_within=1e9)
+    ours = dispatcher(journal, run, script, pace, clock=growing())
+    ours._head = Head("x" * 64, FLOW_ID)
+    await asyncio.wait_for(ours.run(asyncio.Event()), 20)
+    assert script.bodies == []
+    assert counts(journal, run).batches == {State.IN_DOUBT: 1}
+
+
+async def test_a_replay_that_is_refused_for_its_data(journal: SqliteJournal) -> None:
+    """Bytes that are bad were bad the first time: nothing was placed, and the halves go out."""
+    run = await opened(journal, make_batch([1, 2]))
+    pace = replace(REPLAYING, replay_within=1e9)
+
+    async def say(number: int, body: bytes) -> Answer:
+        await asyncio.sleep(0)
+        if number == 0:
+            return Answer(Verdict.LOST, "no answer")
+        bad = b"ACC0000002" in body
+        return Answer(Verdict.BAD_DATA, "Invalid Contact Number", code=205) if bad else OK
+
+    _, _, books = await sent(journal, run, say, pace, clock=growing())
+    assert (books.accepted, books.calls[State.REFUSED]) == (1, 1)

@@ -116,6 +116,7 @@ def test_defaults_hold_without_any_file(tmp_path: Path, environ: dict[str, str])
     sending = settings.sending
     assert (sending.back_off_first, sending.back_off_most) == (1.0, 60.0)
     assert (sending.give_up_after, sending.drain_timeout, sending.lease) == (900.0, 35.0, 60.0)
+    assert (sending.replay_after, sending.replay_within) == (10.0, 600.0)
     assert sending.uvloop is True
     assert settings.accounts == {}
     assert settings == Settings()
@@ -340,6 +341,7 @@ WRONG: dict[str, list[object]] = {
 OF_SECONDS = [key[-1] for key in LEAVES if key[0] == "sending" and key[-1] != "uvloop"]
 WRONG |= dict.fromkeys(["connect_timeout", *OF_SECONDS], WRONG["timeout"])
 WRONG["drain_timeout"] = [-0.1, True, "soon", 3601]
+WRONG["replay_within"] = [-0.1, True, "soon", 604_801]
 ONE_WRONG = [(key, value) for key in LEAVES for value in WRONG[key[-1]]]
 
 

@@ -45,7 +45,7 @@ CREATE TABLE batch (
     owner       TEXT,
     lease_until REAL,
     attempts    INTEGER NOT NULL DEFAULT 0,
-    doubted     INTEGER NOT NULL DEFAULT 0 CHECK (doubted IN (0, 1)),  -- these bytes may have arrived
+    doubted_at  REAL,                       -- when bytes first left that may have arrived
     denied      INTEGER NOT NULL DEFAULT 0 CHECK (denied IN (0, 1)),   -- these bytes were answered no
     accepted    INTEGER NOT NULL DEFAULT 0 CHECK (accepted BETWEEN 0 AND calls),
     request_id  TEXT,
@@ -56,13 +56,14 @@ CREATE TABLE batch (
     CHECK ((owner IS NULL) = (lease_until IS NULL)),
     CHECK (accepted = 0 OR state = 'accepted'),
     CHECK (state <> 'accepted' OR accepted > 0),
-    CHECK (state <> 'in_doubt' OR doubted = 1),
+    CHECK (state <> 'in_doubt' OR doubted_at IS NOT NULL),
     CHECK ((settled_at IS NOT NULL) = (state IN (
         'accepted', 'refused', 'split', 'expired', 'cancelled', 'abandoned')))
 ) STRICT;
 
 CREATE INDEX batch_ready ON batch (run, first_row, id) WHERE state = 'ready';
 CREATE INDEX batch_leased ON batch (run, lease_until) WHERE state IN ('claimed', 'sending');
+CREATE INDEX batch_in_doubt ON batch (run, not_before) WHERE state = 'in_doubt';
 CREATE INDEX batch_by_row ON batch (run, first_row);
 
 -- The calls of a batch, frozen: zstd of the calls joined by commas, and the rows they came from
@@ -90,6 +91,15 @@ CREATE TABLE attempt (
     code        INTEGER,                    -- api-response-code, which is no HTTP status
     message     TEXT,
     PRIMARY KEY (batch, n)
+) STRICT, WITHOUT ROWID;
+
+-- What persons decided about doubts.
+CREATE TABLE resolution (
+    batch   INTEGER NOT NULL REFERENCES batch (id),
+    at      REAL NOT NULL,
+    who     TEXT NOT NULL,
+    outcome TEXT NOT NULL CHECK (outcome IN ('accepted', 'ready', 'abandoned')),
+    PRIMARY KEY (batch, at)
 ) STRICT, WITHOUT ROWID;
 
 -- Rows of the list that became no call.

@@ -1,0 +1,60 @@
+"""How a process shows that it is alive, and others see that it is not.
+
+A lease says how long a batch stays with a process that gives no sign of life; nobody wants to wait
+for that after a crash. So each process holds a lock on a file of its own beside the journal. The
+system takes the lock away when the process ends, however it ends, and at no other time: a process
+that is merely suspended keeps it, and its leases hold.
+"""
+
+import os
+from pathlib import Path
+
+try:
+    import fcntl
+except ImportError:  # a system without flock: there, leases are all there is
+    fcntl = None  # type: ignore[assignment]
+
+
+class Sign:
+    """The sign of life of `owner` at the journal `path`, until it is taken away."""
+
+    def __init__(self, path: Path, owner: str) -> None:
+        self._file = sign_file(path, owner)
+        self._descriptor = os.open(self._file, os.O_CREAT | os.O_RDWR, 0o600)
+        if fcntl is not None:
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX)
+
+    def take_away(self) -> None:
+        """End it; the owner must hold nothing any more."""
+        if self._descriptor >= 0:
+            self._file.unlink(missing_ok=True)
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+
+def sign_file(path: Path, owner: str) -> Path:
+    """Return the file by which `owner` shows that it is alive."""
+    return path.with_name(f"{path.name}-alive-{owner.rsplit(':', 1)[-1]}")
+
+
+def is_dead(path: Path, owner: str) -> bool:
+    """Say whether `owner` is known to have ended. Without a sign of it nothing is known."""
+    try:
+        descriptor = os.open(sign_file(path, owner), os.O_RDWR)
+    except OSError:
+        return False
+    try:
+        if fcntl is None:
+            return False
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    else:
+        return True
+    finally:
+        os.close(descriptor)
+
+
+def bury(path: Path, owner: str) -> None:
+    """Remove the sign of an owner that is dead and holds nothing any more."""
+    sign_file(path, owner).unlink(missing_ok=True)
