@@ -6,7 +6,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test check format bench clean
+.PHONY: demo test check format bench torture clean
+
+# Kills of `make torture`.
+N ?= 200
 
 demo: $(STAMP)
 	$(BIN)/python benchmarks/demo.py
@@ -26,6 +29,9 @@ format: $(STAMP)
 
 bench: $(STAMP)
 	$(BIN)/python benchmarks/end_to_end.py
+
+torture: $(STAMP)
+	$(BIN)/python tests/torture.py $(N)
 
 $(STAMP): pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "phonon-bulk needs Python 3.11 or newer: make PYTHON=python3.11")'
