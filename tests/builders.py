@@ -1,5 +1,6 @@
 """Makes what tests need: calls, batches, runs. Nobody's number: all are generated."""
 
+import itertools
 from collections.abc import Sequence
 from datetime import date
 
@@ -34,7 +35,7 @@ def make_batch(rows: Sequence[int], day: date = DAY) -> FrozenBatch:
 
 
 def make_run(**changes: str) -> NewRun:
-    """Return a run about to be opened."""
+    """Return a run about to be opened, of a list that no other has."""
     fields = {
         "campaign": "premium-reminder",
         "account": "default",
@@ -43,5 +44,9 @@ def make_run(**changes: str) -> NewRun:
         "definition": "{}",
         "list": '{"files": [], "bytes": 0}',
         "list_sha256": "ab" * 32,
+        "identity": f"list {next(_LISTS)}",
     }
     return NewRun(**{**fields, **changes})
+
+
+_LISTS = itertools.count(1)

@@ -46,4 +46,8 @@ List = Annotated[
     list[str] | None,
     typer.Argument(metavar="[LIST]...", help="Files or globs, over what the campaign says."),
 ]
+Again = Annotated[
+    bool,
+    typer.Option("--again", help="Send a list anew that this campaign has sent before."),
+]
 RunNumber = Annotated[int, typer.Argument(metavar="RUN", help="The number of the run.", min=1)]

@@ -3,6 +3,7 @@
 import typer
 
 from phonon_bulk.cli.options import (
+    Again,
     CampaignFile,
     Config,
     Journal,
@@ -19,6 +20,7 @@ def run(
     campaign: CampaignFile,
     lists: List = None,
     *,
+    again: Again = False,
     config: Config = None,
     journal: Journal = None,
     json: Json = False,
@@ -26,7 +28,10 @@ def run(
     log_format: Log = LogFormat.AUTO,
     no_uvloop: NoUvloop = False,
 ) -> None:
-    """Submit a contact list and send it, recording what happens to every contact."""
+    """Submit a contact list and send it, recording what happens to every contact.
+
+    The same campaign with the same list again goes on with what is unfinished.
+    """
     from phonon_bulk.cli import sending
     from phonon_bulk.cli.session import Flags, run_loop, settings_and_campaign
     from phonon_bulk.dispatch import Outcome
@@ -38,11 +43,15 @@ def run(
     security_id = sending.security_id(settings, plan)
     contacts = sending.open_campaign_list(plan, lists or [])
 
-    async def main() -> tuple[int, Outcome]:
+    async def main() -> tuple[int, Outcome | None]:
         async with sending.open_journal(settings) as book:
-            number = await sending.open_run(book, plan, contacts)
-            job = sending.Job(number, plan, plan.flow_id, sending.read_from(contacts, plan))
-            return number, await sending.send(book, job, settings, security_id, flags)
+            job, is_open = await sending.open_job(book, settings, plan, contacts, again=again)
+            if not is_open:
+                return job.run, None
+            return job.run, await sending.send(book, job, settings, security_id, flags)
 
     number, outcome = run_loop(settings, main())
+    if outcome is None:
+        sending.say_done(settings, number, flags)
+        return
     raise typer.Exit(sending.conclude(settings, number, flags, outcome, sending.now() - began))

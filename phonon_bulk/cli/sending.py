@@ -26,7 +26,7 @@ from phonon_bulk.errors import (
     SettingsError,
     TransitionError,
 )
-from phonon_bulk.journal import Control, NewRun, Run
+from phonon_bulk.journal import Control, NewRun, Run, identity_of
 from phonon_bulk.journal.books import SqliteBooks
 from phonon_bulk.journal.sqlite import SqliteJournal
 from phonon_bulk.limiter import Limiter
@@ -98,6 +98,7 @@ def new_run(campaign: Campaign, contacts: ContactList) -> NewRun:
         definition=campaign.to_json(),
         list=orjson.dumps({"files": files, "bytes": contacts.bytes}).decode(),
         list_sha256=contacts.sha256,
+        identity=identity_of(campaign.name, campaign.account, campaign.endpoint, contacts.sha256),
     )
 
 
@@ -140,7 +141,10 @@ def job_to_resume(
     with SqliteBooks(settings.journal_path) as books:
         run, summary = books.run(number), summarize(books, number)
     if run.control is Control.CANCELLED:
-        raise RunError(f"run {number} was cancelled; nothing of it can be sent any more")
+        raise RunError(
+            f"run {number} was cancelled, and nothing of it can be sent any more; to send its list "
+            "all the same: `phonon-bulk run` with --again"
+        )
     campaign = Campaign.from_json(run.definition)
     if flow_id is not None and not _FLOW_ID.fullmatch(flow_id):
         raise SettingsError(["--flow-id: expected 8 letters and digits"])
@@ -157,11 +161,53 @@ def job_to_resume(
     )
 
 
-async def open_run(journal: SqliteJournal, campaign: Campaign, contacts: ContactList) -> int:
-    """Open a run of a campaign over a list and return its number."""
-    number = await journal.open_run(new_run(campaign, contacts), time.time())
-    log.info("run.opened", run=number, campaign=campaign.name, endpoint=campaign.endpoint)
-    return number
+async def open_job(
+    journal: SqliteJournal,
+    settings: Settings,
+    campaign: Campaign,
+    contacts: ContactList,
+    *,
+    again: bool,
+) -> tuple[Job, bool]:
+    """Open a run of a campaign over a list; or go on with the one there is.
+
+    The second value is whether there is anything to do: False for a run that is done.
+
+    Raises RunError if the run there is was cancelled.
+    """
+    opened = await journal.open_run(new_run(campaign, contacts), time.time(), again=again)
+    if opened.is_new:
+        log.info("run.opened", run=opened.run, campaign=campaign.name, endpoint=campaign.endpoint)
+        return Job(opened.run, campaign, campaign.flow_id, read_from(contacts, campaign)), True
+    with SqliteBooks(settings.journal_path) as books:
+        run, summary = books.run(opened.run), summarize(books, opened.run)
+    if summary.state == "done":
+        return Job(opened.run, campaign, run.flow_id, None), False
+    log.info("run.found", run=opened.run, campaign=campaign.name, state=summary.state)
+    if without_flow(campaign) != without_flow(Campaign.from_json(run.definition)):
+        log.warning("campaign.changed", run=opened.run, what="the run goes on as it was begun")
+    job = job_to_resume(settings, opened.run, campaign.flow_id, without_rest=False)
+    await set_going(journal, job, end_reading=False)
+    return job, True
+
+
+def without_flow(campaign: Campaign) -> Campaign:
+    """Return a campaign but for what may change between a run's beginning and its end."""
+    return campaign.model_copy(update={"flow_id": "", "paths": ()})
+
+
+def say_done(settings: Settings, run: int, flags: Flags) -> None:
+    """Say that a list was sent already, by which run, and how to send it anew."""
+    with SqliteBooks(settings.journal_path) as books:
+        summary = summarize(books, run)
+    if flags.json:
+        print_json(replace(summary, exit=Exit.DONE).to_dict())
+    if not flags.quiet:
+        typer.echo(
+            f"phonon-bulk: done, run {run}: this campaign has sent this very list before "
+            f"({summary.accepted:,} accepted). To call everybody in it once more: --again",
+            err=flags.json,
+        )
 
 
 async def set_going(journal: SqliteJournal, job: Job, *, end_reading: bool) -> None:

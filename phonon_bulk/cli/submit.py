@@ -3,6 +3,7 @@
 import typer
 
 from phonon_bulk.cli.options import (
+    Again,
     CampaignFile,
     Config,
     Journal,
@@ -19,6 +20,7 @@ def submit(
     campaign: CampaignFile,
     lists: List = None,
     *,
+    again: Again = False,
     config: Config = None,
     journal: Journal = None,
     json: Json = False,
@@ -37,9 +39,8 @@ def submit(
 
     async def main() -> tuple[int, bool]:
         async with sending.open_journal(settings) as book:
-            number = await sending.open_run(book, plan, contacts)
-            job = sending.Job(number, plan, plan.flow_id, sending.read_from(contacts, plan))
-            return number, await sending.only_read(book, job, flags)
+            job, _ = await sending.open_job(book, settings, plan, contacts, again=again)
+            return job.run, await sending.only_read(book, job, flags)
 
     number, whole = run_loop(settings, main())
     summary = sending.report(settings, number, flags, sending.now() - began, only_read=True)

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from enum import StrEnum
+from hashlib import sha256
 from typing import Protocol
 
 from phonon_bulk.batch import State
@@ -29,10 +30,12 @@ __all__ = [
     "Journal",
     "NewRun",
     "NextWork",
+    "Opened",
     "Run",
     "RunCounts",
     "SettledBatch",
     "Settlement",
+    "identity_of",
 ]
 
 
@@ -61,6 +64,26 @@ class NewRun:
     list: str
     """JSON: the paths of the list's files and the number of their bytes."""
     list_sha256: str
+    identity: str
+    """By which the same campaign with the same list is recognised; see `identity_of`."""
+
+
+def identity_of(campaign: str, account: str, endpoint: str, list_sha256: str) -> str:
+    """Return what makes a run the same as another: who sends which list under which name.
+
+    Neither the flow nor the mapping is part of it: a flow id that was mended after a failure must
+    not begin the list anew.
+    """
+    text = f"{campaign}\0{account}\0{endpoint}\0{list_sha256}"
+    return sha256(text.encode()).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """The run of a campaign and list: begun just now, or found."""
+
+    run: int
+    is_new: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +91,8 @@ class Run(NewRun):
     """A run as the journal knows it."""
 
     id: int
+    variant: int
+    """The variant that its bodies begin with: 1 for the second run of the same list, and so on."""
     created_at: float
     read_at: float | None
     """When the last row of the list was in the journal; None while rows are to come."""
@@ -142,8 +167,14 @@ class Journal(Protocol):
     def owner(self) -> str:
         """The name under which this process holds leases; no other has or had it."""
 
-    async def open_run(self, new: NewRun, now: float) -> int:
-        """Open a run and return its number; numbers grow and are never used twice."""
+    async def open_run(self, new: NewRun, now: float, *, again: bool = False) -> Opened:
+        """Open a run, or return the newest there is of the same identity.
+
+        With `again` one is opened in any case, and its bodies differ from those of the runs before
+        it. Numbers grow and are never used twice.
+
+        Raises RunError if there were 17 of them: there is no further variant.
+        """
 
     async def append(
         self,

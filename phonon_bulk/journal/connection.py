@@ -114,7 +114,10 @@ def _use_wal(connection: sqlite3.Connection) -> None:
 
 def _migrate(connection: sqlite3.Connection, path: Path) -> None:
     scripts = migrations()
-    if _version(connection, path) == len(scripts):
+    connection.execute("BEGIN")  # so that what is asked is of one moment, while others migrate
+    version = _version(connection, path)
+    connection.execute("COMMIT")
+    if version == len(scripts):
         return
     connection.execute("BEGIN IMMEDIATE")
     try:

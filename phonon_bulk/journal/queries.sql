@@ -2,9 +2,16 @@
 -- comes; the caller treats "no row moved" as an error.
 
 -- name: insert_run
-INSERT INTO run (campaign, account, endpoint, flow_id, definition, list, list_sha256, created_at)
-VALUES (:campaign, :account, :endpoint, :flow_id, :definition, :list, :list_sha256, :created_at)
+INSERT INTO run (campaign, account, endpoint, flow_id, definition, list, list_sha256, identity,
+                 variant, created_at)
+VALUES (:campaign, :account, :endpoint, :flow_id, :definition, :list, :list_sha256, :identity,
+        :variant, :created_at)
 RETURNING id;
+
+-- name: newest_of_identity
+-- The newest run of a campaign and list, and how many there were.
+SELECT max(id) AS id, count(*) AS runs FROM run
+ WHERE identity = :identity OR identity LIKE :identity || '+%';
 
 -- name: count_rows
 -- Guarded by the row the reader believes it stands at: two readers of one list can't mix.
@@ -17,8 +24,10 @@ UPDATE run SET read_at = :now, whole = :whole WHERE id = :run AND read_at IS NUL
 
 -- name: insert_batch
 -- Born ready; or expired, when it is the part of a split batch whose start date has passed.
-INSERT INTO batch (run, parent, first_row, calls, size, start_date, sha256, state, settled_at, reason)
-VALUES (:run, :parent, :first_row, :calls, :size, :start_date, :sha256, :state, :settled_at, :reason)
+INSERT INTO batch (run, parent, first_row, calls, size, start_date, sha256, variant, state,
+                   settled_at, reason)
+VALUES (:run, :parent, :first_row, :calls, :size, :start_date, :sha256,
+        (SELECT variant FROM run WHERE id = :run), :state, :settled_at, :reason)
 RETURNING id;
 
 -- name: insert_body

@@ -17,10 +17,10 @@ from typing import Any
 
 import orjson
 
-from phonon_bulk.batch import TRANSITIONS, State
+from phonon_bulk.batch import MAX_VARIANT, TRANSITIONS, State
 from phonon_bulk.call import RejectedRow
 from phonon_bulk.errors import ReadElsewhereError, RunError, TransitionError
-from phonon_bulk.journal import Claim, Control, NewRun, NextWork, Settlement
+from phonon_bulk.journal import Claim, Control, NewRun, NextWork, Opened, Settlement
 from phonon_bulk.journal.alive import Sign, bury, is_dead
 from phonon_bulk.journal.connection import connect, explain
 from phonon_bulk.journal.frozen import FrozenBatch, compress
@@ -43,9 +43,9 @@ class SqliteJournal:
         self._writer = Writer(connection, lambda error: explain(error, path))
         self._appended = asyncio.Event()
 
-    async def open_run(self, new: NewRun, now: float) -> int:
+    async def open_run(self, new: NewRun, now: float, *, again: bool = False) -> Opened:
         """See `Journal`."""
-        return await self._writer.do(lambda db: _open_run(db, new, now))
+        return await self._writer.do(lambda db: _open_run(db, new, now, again=again))
 
     async def append(
         self,
@@ -197,9 +197,23 @@ def _each(db: Connection, name: str, batches: Sequence[int], owner: str, **value
         _move(db, name, otherwise, batch=batch, owner=owner, **values)
 
 
-def _open_run(db: Connection, new: NewRun, now: float) -> int:
-    values = {name: getattr(new, name) for name in NewRun.__slots__}
-    return int(_execute(db, "insert_run", {**values, "created_at": now}).fetchone()[0])
+def _open_run(db: Connection, new: NewRun, now: float, *, again: bool) -> Opened:
+    found = _execute(db, "newest_of_identity", {"identity": new.identity}).fetchone()
+    if found["runs"] and not again:
+        return Opened(int(found["id"]), is_new=False)
+    variant = int(found["runs"])
+    if variant > MAX_VARIANT:
+        raise RunError(
+            f"this list was sent {variant} times by this campaign; its bodies can't be made to "
+            "differ once more. Change something in the list, or the campaign's name"
+        )
+    values = {
+        **{name: getattr(new, name) for name in NewRun.__slots__},
+        "identity": f"{new.identity}+{variant}" if variant else new.identity,
+        "variant": variant,
+        "created_at": now,
+    }
+    return Opened(int(_execute(db, "insert_run", values).fetchone()[0]), is_new=True)
 
 
 def _append(

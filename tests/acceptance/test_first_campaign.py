@@ -258,6 +258,56 @@ def test_resolve_asks_for_what_it_needs(
     assert words in ended.err
 
 
+def test_the_same_list_is_sent_once(desk: Desk, simulate: Start) -> None:
+    """Started again, a list that is done is not sent again; a changed one is; --again sends it."""
+    simulator = simulate()
+    desk.settings(simulator.url)
+    desk.campaign(
+        rest='[mapping]\ncontact_numbers = "tel1"\nclient_identifier = "client-identifier"\n'
+        'start_time = "2099-01-01T10:00:00+05:30"\n'
+    )
+    desk.contacts(600, bad=(3,))
+    assert desk.run("run", "campaign.toml", "-q").exit == 1
+    again = desk.run("run", "campaign.toml")
+    assert again.exit == 0
+    assert "done, run 1" in again.out
+    assert desk.run("run", "campaign.toml", "--json").summary["run"] == 1
+    assert len(simulator.ledger()) == 599
+    assert desk.run("run", "campaign.toml", "--again", "--json").summary["accepted"] == 599
+    assert len(simulator.ledger()) == 2 * 599
+    assert "done, run 2" in desk.run("run", "campaign.toml").out
+    desk.contacts(601)
+    assert desk.run("run", "campaign.toml", "--json").summary["run"] == 3
+
+
+def test_started_twice_at_once(desk: Desk, simulate: Start) -> None:
+    """Cron starts the job twice: both work on one run, and every call is placed exactly once."""
+    simulator = simulate("--fault", "delay:0.05")
+    desk.settings(simulator.url, workers=2)
+    desk.campaign()
+    desk.contacts(20_000)
+    both = [desk.start("run", "campaign.toml", "-q") for _ in range(2)]
+    ended = [desk.end(process) for process in both]
+    assert [one.exit for one in ended] == [0, 0], ended
+    assert [run["run"] for run in desk.run("runs", "--json").summary["runs"]] == [1]
+    assert len(simulator.ledger()) == 20_000
+    agree(desk, simulator)
+
+
+def test_a_mended_campaign_goes_on(desk: Desk, simulate: Start) -> None:
+    """After a wrong flow id was corrected in the campaign, `run` sends what was not sent."""
+    simulator = simulate("--flow-id", "RIGHT000")
+    desk.settings(simulator.url)
+    desk.campaign()
+    desk.contacts(1000)
+    assert desk.run("run", "campaign.toml", "-q").exit == 3
+    text = (desk.folder / "campaign.toml").read_text()
+    desk.write("campaign.toml", text.replace(FLOW_ID, "RIGHT000"))
+    ended = desk.run("run", "campaign.toml", "--json")
+    assert (ended.exit, ended.summary["run"]) == (0, 1)
+    assert len(simulator.ledger()) == 1000
+
+
 def test_killed_and_resumed(desk: Desk, simulate: Start) -> None:
     """SIGKILL half-way: `resume` goes on at once, and every call was placed exactly once."""
     simulator = simulate("--fault", "delay:0.1")

@@ -254,7 +254,7 @@ def test_the_same_bytes_from_somebody_else(desk: Desk, simulate: Start) -> None:
     )
     desk.contacts(10)
     assert desk.run("run", "campaign.toml", "-q").exit == 0
-    ended = desk.run("run", "campaign.toml", "--json")
+    ended = desk.run("run", "campaign.toml", "--json", "--journal", "other.db")
     assert (ended.exit, ended.summary["refused"]) == (1, 10)
     assert "Checksum Repeated (201)" in ended.summary["reasons"][0]["reason"]
     assert len(simulator.ledger()) == 10

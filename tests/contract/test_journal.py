@@ -17,6 +17,7 @@ from phonon_bulk.journal import (
     Control,
     Journal,
     NextWork,
+    Opened,
     SettledBatch,
     Settlement,
 )
@@ -55,7 +56,7 @@ def books(journal: Journal, path: Path) -> Callable[[], SqliteBooks]:
 
 async def filled(journal: Journal, batches: int = 2, size: int = 500) -> int:
     """Open a run with ready batches and return its number."""
-    run = await journal.open_run(make_run(), NOW)
+    run = (await journal.open_run(make_run(), NOW)).run
     rows = [range(n * size + 1, (n + 1) * size + 1) for n in range(batches)]
     frozen = [make_batch(r) for r in rows]
     await journal.append(run, frozen, [], after_row=0, last_row=batches * size)
@@ -106,13 +107,35 @@ async def test_runs_are_numbered_and_kept(
     journal: Journal, books: Callable[[], SqliteBooks]
 ) -> None:
     """Numbers grow from 1; what a run was opened with is read back."""
-    assert await journal.open_run(make_run(), NOW) == 1
-    assert await journal.open_run(make_run(campaign="other"), NOW + 1) == 2
+    assert (await journal.open_run(make_run(), NOW)).run == 1
+    assert (await journal.open_run(make_run(campaign="other"), NOW + 1)).run == 2
     with books() as opened:
         assert [run.campaign for run in opened.runs(10)] == ["other", "premium-reminder"]
         run = opened.run(1)
     assert (run.flow_id, run.created_at, run.read_at, run.rows) == ("QG8k000A", NOW, None, 0)
     assert run.control is Control.GO
+
+
+async def test_the_same_list_is_recognised(journal: Journal) -> None:
+    """The same campaign and list find their run; the newest of them, if there are several."""
+    new = make_run(identity="x")
+    assert await journal.open_run(new, NOW) == Opened(1, is_new=True)
+    assert await journal.open_run(new, NOW) == Opened(1, is_new=False)
+    assert await journal.open_run(new, NOW, again=True) == Opened(2, is_new=True)
+    assert await journal.open_run(new, NOW) == Opened(2, is_new=False)
+    assert await journal.open_run(make_run(identity="y"), NOW) == Opened(3, is_new=True)
+
+
+async def test_a_list_sent_anew_has_other_bytes(journal: Journal) -> None:
+    """Each further run of a list begins with a variant of its own, and there are only so many."""
+    new = make_run(identity="x")
+    for variant in range(17):
+        run = (await journal.open_run(new, NOW, again=True)).run
+        await journal.append(run, [make_batch([1, 2])], [], after_row=0, last_row=2)
+        (one,) = await claim(journal, run)
+        assert one.variant == variant
+    with pytest.raises(RunError, match="once more"):
+        await journal.open_run(new, NOW, again=True)
 
 
 async def test_no_such_run(journal: Journal, books: Callable[[], SqliteBooks]) -> None:
@@ -127,7 +150,7 @@ async def test_append_accounts_for_every_row(
     journal: Journal, books: Callable[[], SqliteBooks]
 ) -> None:
     """Rows become calls or rejected rows, and the sum is kept."""
-    run = await journal.open_run(make_run(), NOW)
+    run = (await journal.open_run(make_run(), NOW)).run
     bad = RejectedRow(3, "no usable number", "ACC3", ("12",), '{"tel1": "12"}')
     await journal.append(run, [make_batch([1, 2, 4])], [bad], after_row=0, last_row=4)
     with books() as opened:
@@ -144,7 +167,7 @@ async def test_rows_that_do_not_add_up_are_refused(
     journal: Journal, books: Callable[[], SqliteBooks]
 ) -> None:
     """An append that loses a row is refused whole."""
-    run = await journal.open_run(make_run(), NOW)
+    run = (await journal.open_run(make_run(), NOW)).run
     with pytest.raises(Exception, match="CHECK"):
         await journal.append(run, [make_batch([1, 2])], [], after_row=0, last_row=3)
     with books() as opened:
@@ -154,7 +177,7 @@ async def test_rows_that_do_not_add_up_are_refused(
 
 async def test_two_readers_can_not_mix(journal: Journal) -> None:
     """A second reader, standing elsewhere in the list, is refused."""
-    run = await journal.open_run(make_run(), NOW)
+    run = (await journal.open_run(make_run(), NOW)).run
     await journal.append(run, [make_batch([1, 2])], [], after_row=0, last_row=2)
     with pytest.raises(ReadElsewhereError, match="another process"):
         await journal.append(run, [make_batch([1, 2])], [], after_row=0, last_row=2)
@@ -421,7 +444,7 @@ async def test_who_lost_a_lease_settles_nothing(journal: Journal) -> None:
 
 async def test_next_work(journal: Journal) -> None:
     """It says whether rows are to come, batches are ready, and leases are held."""
-    run = await journal.open_run(make_run(), NOW)
+    run = (await journal.open_run(make_run(), NOW)).run
     work = await next_work(journal, run)
     assert (work.reading, work.not_before, work.lease_until) == (True, None, None)
     await journal.append(run, [make_batch([1])], [], after_row=0, last_row=1)
@@ -433,7 +456,7 @@ async def test_next_work(journal: Journal) -> None:
 
 async def test_wait_wakes_for_an_append(journal: Journal) -> None:
     """Whoever waits for work is woken by an append, long before its time is over."""
-    run = await journal.open_run(make_run(), NOW)
+    run = (await journal.open_run(make_run(), NOW)).run
     await claim(journal, run)
     waiting = asyncio.create_task(journal.wait(60.0))
     await journal.append(run, [make_batch([1])], [], after_row=0, last_row=1)
@@ -495,7 +518,7 @@ async def test_a_snapshot_agrees_with_itself(
     journal: Journal, books: Callable[[], SqliteBooks]
 ) -> None:
     """What is read within a snapshot is of one moment, whatever is written meanwhile."""
-    run = await journal.open_run(make_run(), NOW)
+    run = (await journal.open_run(make_run(), NOW)).run
     with books() as opened, opened.snapshot():
         before = opened.run(run)
         await journal.append(run, [make_batch([1, 2])], [], after_row=0, last_row=2)
@@ -507,7 +530,7 @@ async def test_the_rest_of_a_list_given_up(
     journal: Journal, books: Callable[[], SqliteBooks]
 ) -> None:
     """A list that is not read to its end, on purpose, is marked for good."""
-    run = await journal.open_run(make_run(), NOW)
+    run = (await journal.open_run(make_run(), NOW)).run
     await journal.append(run, [make_batch([1, 2])], [], after_row=0, last_row=2)
     await journal.finish_reading(run, NOW, whole=False)
     with books() as opened:

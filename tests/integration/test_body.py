@@ -72,7 +72,7 @@ async def test_the_body_is_as_phonon_describes_it(tmp_path: Path) -> None:
         keys={"Name": "first_name", "Amount": "due", "Note": "note"},
     )
     journal = SqliteJournal(tmp_path / "journal.db")
-    run = await journal.open_run(make_run(), NOON)
+    run = (await journal.open_run(make_run(), NOON)).run
     contacts = open_list([str(path)], mapping)
     room, stop = room_for_calls("QG8k000A", 64), asyncio.Event()
     assert await submit(journal, contacts, run=run, room=room, now=lambda: NOON, stop=stop)

@@ -79,7 +79,7 @@ async def journal(tmp_path: Path) -> AsyncIterator[SqliteJournal]:
 
 async def opened(journal: SqliteJournal, *batches: FrozenBatch, read: bool = True) -> int:
     """Open a run with the given batches."""
-    run = await journal.open_run(make_run(), NOON)
+    run = (await journal.open_run(make_run(), NOON)).run
     last_row = sum(batch.calls for batch in batches)
     await journal.append(run, batches, [], after_row=0, last_row=last_row)
     if read:

@@ -12,6 +12,8 @@ CREATE TABLE run (
     definition  TEXT NOT NULL CHECK (json_valid(definition)), -- the campaign file, as it was read
     list        TEXT NOT NULL CHECK (json_valid(list)),       -- the files it was read from
     list_sha256 TEXT NOT NULL,
+    identity    TEXT NOT NULL UNIQUE,       -- of campaign and list: what was begun is not begun anew
+    variant     INTEGER NOT NULL DEFAULT 0 CHECK (variant BETWEEN 0 AND 16), -- its bodies' first
     created_at  REAL NOT NULL,
     read_at     REAL,                       -- when the last row of the list was in the journal
     whole       INTEGER NOT NULL DEFAULT 1 CHECK (whole IN (0, 1)), -- 0: the rest was given up

@@ -1,6 +1,8 @@
 """Opening journals: new, old, foreign, newer, unwritable."""
 
 import sqlite3
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -39,7 +41,7 @@ def test_an_old_schema_is_migrated(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     connection = connect(path)
     connection.execute(
         "INSERT INTO run (campaign, account, endpoint, flow_id, definition, list, list_sha256,"
-        " created_at) VALUES ('c', 'a', 'bulk', 'f', '{}', '{}', 's', 1)"
+        " identity, created_at) VALUES ('c', 'a', 'bulk', 'f', '{}', '{}', 's', 'i', 1)"
     )
     connection.close()
     script = "-- a comment; with a semicolon\nCREATE TABLE added (x) STRICT;\n".replace(
@@ -135,3 +137,20 @@ def test_errors_in_words(text: str, words: str) -> None:
     sentence = str(explain(sqlite3.OperationalError(text), Path("/j.db")))
     assert words in sentence
     assert "/j.db" in sentence
+
+
+def test_made_by_many_at_once(tmp_path: Path) -> None:
+    """Processes that begin at the same moment all get the journal that one of them makes."""
+    for round_ in range(15):
+        path = tmp_path / f"j{round_}"
+        together = threading.Barrier(8)
+
+        def begin(path: Path = path, together: threading.Barrier = together) -> int:
+            together.wait()
+            connection = connect(path)
+            found = int(connection.execute("SELECT count(*) FROM run").fetchone()[0])
+            connection.close()
+            return found
+
+        with ThreadPoolExecutor(8) as threads:
+            assert list(threads.map(lambda _: begin(), range(8))) == [0] * 8
