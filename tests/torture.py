@@ -3,8 +3,8 @@
     python tests/torture.py 1000 --seed 7
 
 Each campaign is started, killed (SIGKILL) after a random time, started or resumed, killed again,
-and so on until it is done; the simulator loses answers and connections all the while. In the end the
-simulator's ledger and the journal must agree, call by call. A line for every kill says what was
+and so on until it is done; the simulator loses answers and connections all the while. At the end
+the simulator's ledger and the journal must agree, call by call. A line for every kill says what was
 killed when; the seed replays the choices.
 """
 
