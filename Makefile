@@ -40,4 +40,4 @@ $(STAMP): pyproject.toml
 	touch $@
 
 clean:
-	rm -rf $(VENV) demo build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) demo benchmarks/work build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

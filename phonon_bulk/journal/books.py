@@ -109,7 +109,9 @@ class SqliteBooks:
 
     def _rows(self, name: str, **values: Any) -> Iterator[sqlite3.Row]:
         try:
-            yield from self._connection.execute(SQL[name], values)
+            # No "yield from": it would close the cursor, perhaps after the connection was closed.
+            for row in self._connection.execute(SQL[name], values):  # noqa: UP028
+                yield row
         except sqlite3.Error as error:
             raise explain(error, self.path) from None
 

@@ -682,3 +682,14 @@ async def test_a_process_that_ends_well_leaves_no_sign(path: Path) -> None:
     assert len(list(path.parent.glob("*-alive-*"))) == 1
     await one.close()
     assert list(path.parent.glob("*-alive-*")) == []
+
+
+async def test_books_closed_while_they_are_read(
+    journal: Journal, books: Callable[[], SqliteBooks]
+) -> None:
+    """An export that is interrupted leaves half-read books behind, and no complaint of theirs."""
+    run = await filled(journal, batches=3)
+    with books() as opened:
+        half_read = opened.batches(run)
+        assert next(half_read).batch == 1
+    half_read.close()  # type: ignore[attr-defined]
