@@ -195,7 +195,7 @@ class Dispatcher:
             self._end(Outcome(Ending.TOLD, f"the run is {work.control}"))
             return False
         moments = (work.not_before, work.lease_until, work.replay_at)
-        if not work.reading and all(moment is None for moment in moments):
+        if not (work.reading or self._replaying) and all(moment is None for moment in moments):
             return False
         if work.lease_until is not None:
             if work.lease_until <= self._clock():
@@ -235,11 +235,12 @@ class Dispatcher:
                     return False
                 if self._past(claim) or (self._rest.failures and not probing):
                     continue  # what changed while waiting for tokens is looked at anew
+                marked_at = self._now()
                 if not await self._mark_sending(claim, calls):
                     return True
                 self.tally.requests += 1
                 sent_at = self._now()
-                answer = await self._post_fresh(claim, calls, granted)
+                answer = await self._post_fresh(claim, calls, granted, marked_at)
             await self._conclude(claim, calls, answer, sent_at)
             return True
 
@@ -285,12 +286,17 @@ class Dispatcher:
             return None
         return await self._until_cancelled(self._limiter.acquire(claim.calls), self._waits)
 
-    async def _post_fresh(self, claim: Claim, calls: bytes, granted: float) -> Answer:
+    async def _post_fresh(
+        self, claim: Claim, calls: bytes, granted: float, marked_at: float
+    ) -> Answer:
         """Post a batch that is marked as sending, with other tokens if its own have aged."""
         if self._limiter.stale(granted) and await self._granted(claim) is None:
             return Answer(Verdict.NOT_SENT, "told to stop before it was sent")
         if self._aborted:
             return Answer(Verdict.NOT_SENT, "told to stop before it was sent")
+        if self._now() - marked_at > self.pace.lease:
+            # Suspended in between: another process may have replayed it by now.
+            return Answer(Verdict.NOT_SENT, "this process was suspended before it was sent")
         post = self._endpoint.post(self._head.body(calls, claim.variant))
         answer = await self._until_cancelled(post, self._posts)
         return answer or Answer(Verdict.LOST, "told to stop before the answer came")

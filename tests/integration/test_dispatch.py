@@ -591,3 +591,39 @@ async def test_a_replay_that_is_refused_for_its_data(journal: SqliteJournal) -> 
 
     _, _, books = await sent(journal, run, say, pace, clock=growing())
     assert (books.accepted, books.calls[State.REFUSED]) == (1, 1)
+
+
+async def test_a_process_that_was_suspended_does_not_post(journal: SqliteJournal) -> None:
+    """If a lease passes between the mark and the post, the batch is not posted any more."""
+    run = await opened(journal, make_batch([1]))
+    script, stop = Script(answers()), asyncio.Event()
+    mark = journal.send
+
+    async def slow(claim: Claim, head_sha256: bytes, owner: str, now: float) -> int:
+        attempt = await mark(claim, head_sha256, owner, now)
+        await asyncio.sleep(0.1)
+        stop.set()
+        return attempt
+
+    journal.send = slow  # type: ignore[method-assign]
+    ours = dispatcher(journal, run, script, replace(QUICK, lease=0.05))
+    await asyncio.wait_for(ours.run(stop), 20)
+    assert script.bodies == []
+    assert counts(journal, run).batches == {State.READY: 1}
+
+
+async def test_the_run_does_not_end_while_a_replay_waits(journal: SqliteJournal) -> None:
+    """A doubt whose replay still waits for its turn is work to be done, also if it fails again."""
+    run = await opened(journal, make_batch([1]))
+    pace = replace(REPLAYING, workers=1, replay_within=1e9)
+    script = Script(answers(Verdict.LOST, Verdict.LOST, Verdict.REPEATED))
+    ours = dispatcher(journal, run, script, pace, clock=growing())
+    take = ours._limiter.acquire
+
+    async def slow(calls: int) -> float:
+        await asyncio.sleep(0.5)  # longer than the feeder waits before it looks again
+        return await take(calls)
+
+    ours._limiter.acquire = slow  # type: ignore[method-assign]
+    await asyncio.wait_for(ours.run(asyncio.Event()), 20)
+    assert counts(journal, run).batches == {State.ACCEPTED: 1}
