@@ -525,8 +525,8 @@ async def test_a_few_bad_calls_in_a_row_are_no_reason_to_stop(journal: SqliteJou
 
 
 def growing() -> Callable[[], float]:
-    """Return a clock that goes on by a minute with every look."""
-    moments = itertools.count(NOON, 60.0)
+    """Return a clock that goes on by a second with every look."""
+    moments = itertools.count(NOON, 1.0)
     return lambda: next(moments)
 
 
@@ -558,7 +558,7 @@ async def test_a_replay_that_is_accepted(journal: SqliteJournal) -> None:
 async def test_a_doubt_too_old_is_left_to_a_person(journal: SqliteJournal) -> None:
     """Past `replay_within` the run ends with the doubt, and does not wait for it."""
     run = await opened(journal, make_batch([1, 2, 3]))
-    pace = replace(REPLAYING, replay_within=30)
+    pace = replace(REPLAYING, replay_within=0.5)
     _, script, books = await sent(journal, run, answers(Verdict.LOST), pace, clock=growing())
     assert len(script.bodies) == 1
     assert books.batches == {State.IN_DOUBT: 1}
