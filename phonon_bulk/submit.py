@@ -20,6 +20,10 @@ from phonon_bulk.source import Chunk
 class Readable(Protocol):
     """A contact list, ready to be read."""
 
+    @property
+    def rows(self) -> int:
+        """How many rows there are."""
+
     def chunks(self, *, run: int, now: float, room: int, after_row: int = 0) -> Iterator[Chunk]:
         """Yield the rows after `after_row` as calls and rejected rows; blocks."""
 

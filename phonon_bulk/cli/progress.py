@@ -57,9 +57,12 @@ class Progress:
         requests_per_minute: int | None = None,
         known: int = 0,
         done: int = 0,
-        reading: bool = False,
+        rows_to_read: int | None = None,
     ) -> None:
-        """Begin with `known` calls in the journal, of which `done` are settled."""
+        """Begin with `known` calls in the journal, of which `done` are settled.
+
+        `rows_to_read` is how many rows the list has, None if none are still to be read.
+        """
         self._tally = tally or Tally()
         self._sends = tally is not None
         self._quiet = quiet
@@ -67,7 +70,7 @@ class Progress:
         self._calls = known
         self._done_before = done
         self._rows = 0
-        self._reading = reading
+        self._rows_to_read = rows_to_read
         self._rates = Rates()
         self._task: asyncio.Task[None] | None = None
 
@@ -78,7 +81,7 @@ class Progress:
 
     def list_done(self) -> None:
         """See `Watcher`."""
-        self._reading = False
+        self._rows_to_read = None
 
     async def __aenter__(self) -> Self:
         if not self._quiet:
@@ -104,6 +107,11 @@ class Progress:
         settled = tally.accepted + tally.refused + tally.in_doubt + tally.expired
         return self._done_before + settled
 
+    @property
+    def _all(self) -> int:
+        """All there will be to do; while the list is read, its rows, as if none were rejected."""
+        return self._calls if self._rows_to_read is None else max(self._rows_to_read, self._calls)
+
     def _figures(self) -> dict[str, Any]:
         """Return what a line or a bar shows, and take a sample."""
         self._rates.add(
@@ -111,8 +119,8 @@ class Progress:
         )
         contacts, requests = self._rates.per_second
         left = None
-        if self._sends and not self._reading and contacts:
-            left = round((self._calls - self._done) / contacts)
+        if self._sends and contacts:
+            left = round((self._all - self._done) / contacts)
         return {
             "rows": self._rows or None,
             "calls": self._calls,
@@ -157,8 +165,8 @@ class Progress:
         bar.update(
             task,
             description="sending" if self._sends else "reading",
-            total=None if self._reading else self._calls,
-            completed=self._done if self._sends else self._calls,
+            total=self._all,
+            completed=self._done if self._sends else self._rows,
             figures=in_words(figures, sends=self._sends),
         )
         bar.refresh()

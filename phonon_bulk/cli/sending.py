@@ -252,7 +252,7 @@ async def send(
             requests_per_minute=chosen.requests_per_minute,
             known=job.contacts_known,
             done=job.contacts_done,
-            reading=job.reading is not None,
+            rows_to_read=job.reading.contacts.rows if job.reading else None,
         ) as progress:
             try:
                 return await carry_out(
@@ -281,7 +281,9 @@ async def only_read(journal: SqliteJournal, job: Job, flags: Flags) -> bool:
     on_signals(stop, stop.set, 0)
     if job.reading is None:
         return True
-    async with Progress(None, quiet=flags.quiet, reading=True) as progress:
+    async with Progress(
+        None, quiet=flags.quiet, rows_to_read=job.reading.contacts.rows
+    ) as progress:
         return await read_list(journal, job.run, job.reading, stop, progress)
 
 

@@ -7,6 +7,7 @@ that is merely suspended keeps it, and its leases hold.
 """
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 try:
@@ -15,14 +16,15 @@ except ImportError:  # a system without flock: there, leases are all there is
     fcntl = None  # type: ignore[assignment]
 
 
+_INFIX = "-alive-"
+
+
 class Sign:
     """The sign of life of `owner` at the journal `path`, until it is taken away."""
 
     def __init__(self, path: Path, owner: str) -> None:
         self._file = sign_file(path, owner)
-        self._descriptor = os.open(self._file, os.O_CREAT | os.O_RDWR, 0o600)
-        if fcntl is not None:
-            fcntl.flock(self._descriptor, fcntl.LOCK_EX)
+        self._descriptor = _made_and_locked(self._file)
 
     def take_away(self) -> None:
         """End it; the owner must hold nothing any more."""
@@ -32,15 +34,31 @@ class Sign:
             self._descriptor = -1
 
 
+def _made_and_locked(file: Path) -> int:
+    """Make a file and lock it; anew, if it was swept away between the two."""
+    while True:
+        descriptor = os.open(file, os.O_CREAT | os.O_RDWR, 0o600)
+        if fcntl is None:
+            return descriptor
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        if os.fstat(descriptor).st_nlink:
+            return descriptor
+        os.close(descriptor)
+
+
 def sign_file(path: Path, owner: str) -> Path:
     """Return the file by which `owner` shows that it is alive."""
-    return path.with_name(f"{path.name}-alive-{owner.rsplit(':', 1)[-1]}")
+    return path.with_name(f"{path.name}{_INFIX}{owner.rsplit(':', 1)[-1]}")
 
 
 def is_dead(path: Path, owner: str) -> bool:
     """Say whether `owner` is known to have ended. Without a sign of it nothing is known."""
+    return _is_left_behind(sign_file(path, owner))
+
+
+def _is_left_behind(file: Path) -> bool:
     try:
-        descriptor = os.open(sign_file(path, owner), os.O_RDWR)
+        descriptor = os.open(file, os.O_RDWR)
     except OSError:
         return False
     try:
@@ -55,6 +73,9 @@ def is_dead(path: Path, owner: str) -> bool:
         os.close(descriptor)
 
 
-def bury(path: Path, owner: str) -> None:
-    """Remove the sign of an owner that is dead and holds nothing any more."""
-    sign_file(path, owner).unlink(missing_ok=True)
+def sweep(path: Path, holding: Iterable[str]) -> None:
+    """Remove the signs of dead processes, but for those of owners that still hold something."""
+    kept = {sign_file(path, owner) for owner in holding}
+    for file in path.parent.glob(f"{path.name}{_INFIX}*"):
+        if file not in kept and _is_left_behind(file):
+            file.unlink(missing_ok=True)

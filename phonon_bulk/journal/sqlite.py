@@ -21,7 +21,7 @@ from phonon_bulk.batch import MAX_VARIANT, TRANSITIONS, State
 from phonon_bulk.call import RejectedRow
 from phonon_bulk.errors import ReadElsewhereError, RunError, TransitionError
 from phonon_bulk.journal import Claim, Control, NewRun, NextWork, Opened, Settlement
-from phonon_bulk.journal.alive import Sign, bury, is_dead
+from phonon_bulk.journal.alive import Sign, is_dead, sweep
 from phonon_bulk.journal.connection import connect, explain
 from phonon_bulk.journal.frozen import FrozenBatch, compress
 from phonon_bulk.journal.statements import SQL
@@ -122,11 +122,10 @@ class SqliteJournal:
 
     async def recover(self, now: float, replay_after: float = 0.0) -> tuple[int, int]:
         """See `Journal`."""
-        dead, returned, doubted = await self._writer.do(
+        holding, returned, doubted = await self._writer.do(
             lambda db: _recover(db, self.path, now, now + replay_after)
         )
-        for owner in dead:
-            bury(self.path, owner)
+        sweep(self.path, holding)
         return returned, doubted
 
     async def doubts(
@@ -397,7 +396,8 @@ def _recover(
     dead = [owner for owner in owners if is_dead(path, owner)]
     values = {"now": now, "replay_at": replay_at, "dead": orjson.dumps(dead).decode()}
     returned = _execute(db, "return_lost_claims", values).rowcount
-    return dead, returned, _execute(db, "doubt_lost_sendings", values).rowcount
+    doubted = _execute(db, "doubt_lost_sendings", values).rowcount
+    return sorted(set(owners) - set(dead)), returned, doubted
 
 
 def _doubts(db: Connection, values: dict[str, Any]) -> list[Claim]:

@@ -676,6 +676,18 @@ async def test_what_a_dead_process_held_is_taken_back_at_once(
     await other._writer.close()
 
 
+async def test_the_signs_of_the_dead_are_swept_away(path: Path, journal: Journal) -> None:
+    """What dead processes left beside the journal goes; the signs of the living stay."""
+    dead, alive = SqliteJournal(path), SqliteJournal(path)
+    os.close(dead._sign._descriptor)
+    dead._sign._descriptor = -1
+    await journal.recover(NOW)
+    left = {file.name.rsplit("-", 1)[-1] for file in path.parent.glob("*-alive-*")}
+    assert left == {one.owner.rsplit(":", 1)[-1] for one in (journal, alive)}
+    await dead._writer.close()
+    await alive.close()
+
+
 async def test_a_process_that_ends_well_leaves_no_sign(path: Path) -> None:
     """Closing takes the sign of life away with it."""
     one = SqliteJournal(path)
