@@ -102,12 +102,17 @@ def new_run(campaign: Campaign, contacts: ContactList) -> NewRun:
     )
 
 
-def reopen_list(run: Run, campaign: Campaign) -> ContactList:
+def reopen_list(run: Run, campaign: Campaign, at_hand: ContactList | None) -> ContactList:
     """Open the list of a run that was not read to its end, and see that it is the same still.
+
+    `at_hand` is the same list as the caller found it, wherever it lies now.
 
     Raises ListError if it has changed since: its rows can't be told from those read already.
     """
-    paths = [entry["path"] for entry in orjson.loads(run.list)["files"]]
+    if at_hand is None:
+        paths = [entry["path"] for entry in orjson.loads(run.list)["files"]]
+    else:
+        paths = [str(path) for path in at_hand.files]
     contacts = open_list(paths, campaign.mapping, campaign.delimiter)
     if contacts.sha256 != run.list_sha256:
         raise ListError(
@@ -131,9 +136,14 @@ def security_id(settings: Settings, campaign: Campaign) -> SecretStr:
 
 
 def job_to_resume(
-    settings: Settings, number: int, flow_id: str | None, *, without_rest: bool
+    settings: Settings,
+    number: int,
+    flow_id: str | None,
+    *,
+    without_rest: bool,
+    at_hand: ContactList | None = None,
 ) -> Job:
-    """Return a run as it is to be gone on with.
+    """Return a run as it is to be gone on with; `at_hand` is as in `reopen_list`.
 
     Raises RunError if there is no such run or it was cancelled, ListError if the rest of its list
     can't be read, SettingsError if `flow_id` is none.
@@ -150,7 +160,7 @@ def job_to_resume(
         raise SettingsError(["--flow-id: expected 8 letters and digits"])
     reading = None
     if run.read_at is None and not without_rest:
-        reading = read_from(reopen_list(run, campaign), campaign, after_row=run.rows)
+        reading = read_from(reopen_list(run, campaign, at_hand), campaign, after_row=run.rows)
     return Job(
         run=number,
         campaign=campaign,
@@ -186,7 +196,9 @@ async def open_job(
     log.info("run.found", run=opened.run, campaign=campaign.name, state=summary.state)
     if without_flow(campaign) != without_flow(Campaign.from_json(run.definition)):
         log.warning("campaign.changed", run=opened.run, what="the run goes on as it was begun")
-    job = job_to_resume(settings, opened.run, campaign.flow_id, without_rest=False)
+    job = job_to_resume(
+        settings, opened.run, campaign.flow_id, without_rest=False, at_hand=contacts
+    )
     await set_going(journal, job, end_reading=False)
     return job, True
 

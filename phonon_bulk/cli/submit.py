@@ -37,12 +37,15 @@ def submit(
     settings, plan = settings_and_campaign(flags, campaign)
     contacts = sending.open_campaign_list(plan, lists or [])
 
-    async def main() -> tuple[int, bool]:
+    async def main() -> tuple[int, bool | None]:
         async with sending.open_journal(settings) as book:
-            job, _ = await sending.open_job(book, settings, plan, contacts, again=again)
-            return job.run, await sending.only_read(book, job, flags)
+            job, is_open = await sending.open_job(book, settings, plan, contacts, again=again)
+            return job.run, await sending.only_read(book, job, flags) if is_open else None
 
     number, whole = run_loop(settings, main())
+    if whole is None:
+        sending.say_done(settings, number, flags)
+        return
     summary = sending.report(settings, number, flags, sending.now() - began, only_read=True)
     if not whole:
         typer.echo(f"phonon-bulk: stopped; go on with `phonon-bulk resume {number}`", err=True)

@@ -84,7 +84,7 @@ class Dispatcher:
         self._aborted = False
         self._outcome = Outcome(Ending.FINISHED)
         self._rest = Rest()
-        self._refused_in_row = 0
+        self._refused_alone = 0
         self._replaying: set[int] = set()
         self._not_replayable: set[int] = set()
         self._doubted_here: set[int] = set()
@@ -399,7 +399,6 @@ class Dispatcher:
         self.tally.accepted += settlement.accepted
         if settlement.state is State.ACCEPTED:
             self.tally.refused += claim.calls - settlement.accepted
-            self._refused_in_row = 0
         elif settlement.state is State.REFUSED:
             self.tally.refused += claim.calls
         elif settlement.state is State.IN_DOUBT:
@@ -409,10 +408,10 @@ class Dispatcher:
 
     async def _stop_if_all_is_refused(self, answer: Answer, settlement: Settlement) -> None:
         if answer.verdict is Verdict.BAD_DATA and settlement.state is State.REFUSED:
-            self._refused_in_row += 1
-        if self._refused_in_row >= REFUSALS_BEFORE_STOP and not self.tally.accepted:
+            self._refused_alone += 1
+        if self._refused_alone >= REFUSALS_BEFORE_STOP and not self.tally.accepted:
             await self._block(
-                f"the provider refused the first {self._refused_in_row} calls one by one, the last "
+                f"the provider refused the first {self._refused_alone} calls one by one, the last "
                 f"with {settlement.reason}: all rows seem to share what is wrong"
             )
 

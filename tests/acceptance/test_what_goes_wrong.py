@@ -274,8 +274,8 @@ def test_all_calls_refused_stops_the_run(desk: Desk, simulate: Start) -> None:
     assert ended.summary["refused"] + ended.summary["to_send"] == 3000
 
 
-def test_a_list_that_changed_is_not_read_on(desk: Desk, simulate: Start) -> None:
-    """A run cut short in reading goes on only with the same list, or without the rest of it."""
+def test_a_list_that_was_moved_is_read_on(desk: Desk, simulate: Start) -> None:
+    """A run cut short in reading is found by its list's content, wherever that lies now."""
     simulator = simulate()
     desk.settings(simulator.url)
     desk.campaign()
@@ -285,6 +285,21 @@ def test_a_list_that_changed_is_not_read_on(desk: Desk, simulate: Start) -> None
     process.terminate()
     assert desk.end(process).exit == 5
     assert 0 < rows_read(desk) < 600_000
+    (desk.folder / "list.csv").rename(desk.folder / "moved.csv")
+    moved = desk.run("submit", "campaign.toml", "moved.csv", "--json")
+    assert (moved.exit, moved.summary["run"], moved.summary["rows"]) == (0, 1, 600_000)
+
+
+def test_a_list_cut_short_that_changed(desk: Desk, simulate: Start) -> None:
+    """A run cut short in reading goes on only with the same list, or without the rest of it."""
+    simulator = simulate()
+    desk.settings(simulator.url)
+    desk.campaign()
+    desk.contacts(600_000)
+    process = desk.start("submit", "campaign.toml")
+    until(lambda: rows_read(desk) > 0)
+    process.terminate()
+    assert desk.end(process).exit == 5
     desk.contacts(599_999)
     changed = desk.run("resume", "1")
     assert changed.exit == 2
