@@ -19,6 +19,8 @@ from itertools import pairwise
 
 import orjson
 
+from phonon_bulk.call import RejectedRow
+
 MAX_CALLS = 500
 MAX_BODY_BYTES = 256_000
 MAX_VARIANT = 16
@@ -43,13 +45,13 @@ class State(StrEnum):
     ACCEPTED = "accepted"
     """The provider took it; of its calls, `accepted` were placed."""
     REFUSED = "refused"
-    """The provider said no; nothing was placed."""
+    """The provider said no, or it can't be sent as it is; nothing was placed."""
     SPLIT = "split"
     """No to the whole: its calls live on in the batches whose parent it is."""
     IN_DOUBT = "in_doubt"
     """It may have been taken. An answer, a replay of the same bytes or a person settles it."""
     EXPIRED = "expired"
-    """Its start date passed before it was sent."""
+    """Its start date, or the campaign's end, passed before it was sent."""
     CANCELLED = "cancelled"
     """A person took it back before it was sent."""
     ABANDONED = "abandoned"
@@ -63,6 +65,7 @@ TRANSITIONS: frozenset[tuple[State, State]] = frozenset(
         (State.CLAIMED, State.READY),  # given back, or the lease was lost
         (State.CLAIMED, State.SENDING),
         (State.CLAIMED, State.EXPIRED),
+        (State.CLAIMED, State.REFUSED),  # its bytes went out before, or can't be read any more
         (State.CLAIMED, State.SPLIT),  # some of its calls expired, the others did not
         (State.SENDING, State.ACCEPTED),
         (State.SENDING, State.REFUSED),
@@ -159,6 +162,18 @@ class CallBlock:
 
 
 EMPTY_BLOCK = CallBlock(b"", array("q", [0]), array("q"), array("q"))
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Chunk:
+    """Some rows of a list, read."""
+
+    calls: CallBlock
+    """May be empty."""
+    rejected: list[RejectedRow]
+    """The rows up to `last_row` that are no calls, in their order."""
+    last_row: int
+    """All rows up to and with this one are accounted for by the chunks so far."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)

@@ -112,6 +112,20 @@ def read_start_time(text: str) -> datetime | None:
         return None
 
 
+def read_end(text: str, now: float) -> float:
+    """Return the moment that `text` names, in seconds since the epoch, as `now` is.
+
+    A time of day ("19:00") is that of the day that `now` is in India; else it is read as
+    `read_start_time` does.
+
+    Raises ValueError if it can't be read.
+    """
+    moment = read_start_time(text) or read_start_time(f"{today_in_india(now)} {text}")
+    if moment is None:
+        raise ValueError("neither a time of day nor a date and time")
+    return moment.timestamp()
+
+
 def start_time_text(moment: datetime) -> str:
     """Return the moment as the API writes it: `YYYY-MM-DDTHH:MM:SS+05:30`."""
     return moment.astimezone(INDIA).replace(microsecond=0).isoformat()

@@ -30,13 +30,24 @@ _HEADERS = {
 }
 
 
+class _NotHeld(Exception):  # noqa: N818 - a turn of events, raised and caught in this module
+    """The request is not to be sent any more, and not a byte of it was."""
+
+
 class _Progress:
     """How far one request got; aiohttp's trace marks it."""
 
-    __slots__ = ("connected",)
+    __slots__ = ("_held", "connected")
 
-    def __init__(self) -> None:
+    def __init__(self, held: Callable[[], bool]) -> None:
+        self._held = held
         self.connected = False
+
+    def mark_connected(self) -> None:
+        """Take note that there is a connection: from here on bytes may leave."""
+        if not self._held():
+            raise _NotHeld
+        self.connected = True
 
 
 class Endpoint:
@@ -85,17 +96,22 @@ class Endpoint:
         if self._session is not None:
             await self._session.close()
 
-    async def post(self, body: bytes) -> Answer:
+    async def post(self, body: bytes, held: Callable[[], bool] = lambda: True) -> Answer:
         """Post `body` once and return what it led to; never raises for a failure of the network.
+
+        `held` is asked when there is a connection, before the first byte leaves: False holds the
+        request back, because this process may no longer send it.
 
         aiohttp repeats no POST by itself, and a redirect is not followed: the body holds the
         security id and goes where the settings say, or nowhere.
         """
         if self._session is None:
             raise RuntimeError("the endpoint is not open")
-        progress = _Progress()
+        progress = _Progress(held)
         try:
             return await self._exchange(self._session, body, progress)
+        except _NotHeld:
+            return Answer(Verdict.HELD_BACK, "it could no longer be sent when its turn came")
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             if progress.connected:
                 return Answer(Verdict.LOST, self._why_lost(error))
@@ -173,7 +189,7 @@ class Endpoint:
 
 
 async def _mark_connected(_session: Any, context: Any, _parameters: Any) -> None:
-    context.trace_request_ctx.connected = True
+    context.trace_request_ctx.mark_connected()
 
 
 def _proxy_for(url: str) -> str | None:

@@ -8,6 +8,7 @@
       |     |     +-- ReadElsewhereError  its list is being read by another process
       |     +-- JournalUnusable   the journal can't be opened, is too new, or is no journal
       +-- JournalError        exit 5: the journal failed under way; nothing unrecorded was sent
+      |     +-- DamagedBodyError    one frozen body can't be read; costs only its batch
       +-- TransitionError     exit 70: a guarded change of state moved no row
 
 The message of each is written for the operator: what failed, where, what to do next. None holds
@@ -79,6 +80,10 @@ class JournalError(PhononBulkError):
     """The journal failed under way (disk full, locked, damaged). Nothing unrecorded was sent."""
 
     exit_code = Exit.STOPPED
+
+
+class DamagedBodyError(JournalError):
+    """What is kept of one batch can't be read any more. It costs that batch, not the run."""
 
 
 class TransitionError(PhononBulkError):

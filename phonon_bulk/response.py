@@ -37,6 +37,8 @@ class Verdict(StrEnum):
     """Too many requests; this one was not taken."""
     NOT_SENT = "not_sent"
     """No byte of the request can have reached the provider."""
+    HELD_BACK = "held_back"
+    """This program kept the request back itself, before its first byte; the endpoint is well."""
     UNCLEAR = "unclear"
     """There is an answer, and it does not say whether the batch was taken."""
     LOST = "lost"

@@ -9,12 +9,14 @@ Both are pure: facts, time and chance are passed in. The table behind `decide`:
 | bad data           | split; refused if one call   | the same                            |
 | set-up, account    | ready again, the run stops   | in doubt still, the run stops       |
 | throttled, not sent| ready again, the endpoint rests | in doubt still, the endpoint rests |
+| held back          | ready again                  | in doubt still                      |
 | unclear, lost      | in doubt                     | in doubt still                      |
 
 One more: bytes that were answered with a clear no (throttled, set-up, account) may have left their
 checksum with the provider all the same; whether it is taken before or after processing is not
-documented. A *Checksum Repeated* after such a no therefore proves nothing, and the batch goes out
-once more as another variant, whose bytes differ and mean the same.
+documented. A *Checksum Repeated* after such a no therefore proves nothing. If nothing else is in
+doubt, the batch goes out once more as another variant, whose bytes differ and mean the same; if
+another try of these bytes may have arrived, it stays in doubt, and a person must find out.
 """
 
 from dataclasses import dataclass, replace
@@ -84,14 +86,21 @@ def decide(answer: Answer, facts: Facts) -> Decision:
             return _after_no(answer, facts, stop=_quoted(answer))
         case Verdict.THROTTLED:
             return _after_no(answer, facts, rest=True)
-        case Verdict.NOT_SENT:
+        case Verdict.NOT_SENT | Verdict.HELD_BACK:
             action = Action.DOUBT if facts.doubted else Action.AGAIN
-            return Decision(action, _quoted(answer), facts.variant, rest=True)
+            rest = answer.verdict is Verdict.NOT_SENT
+            return Decision(action, _quoted(answer), facts.variant, rest=rest)
         case Verdict.UNCLEAR | Verdict.LOST:
             return Decision(Action.DOUBT, _quoted(answer), facts.variant, rest=True)
 
 
 def _after_repeat(answer: Answer, facts: Facts) -> Decision:
+    if facts.doubted and facts.denied:
+        reason = (
+            f"{_quoted(answer)}, which proves nothing here: an earlier try of these bytes was "
+            "answered with a no, and may be what the provider remembers"
+        )
+        return Decision(Action.DOUBT, reason, facts.variant)
     if facts.doubted:
         reason = "taken at an earlier try, whose answer with the request-id was lost"
         return Decision(Action.ACCEPT, reason, facts.variant)

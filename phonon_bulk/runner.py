@@ -7,7 +7,6 @@ waited for.
 
 import asyncio
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -68,7 +67,6 @@ async def carry_out(
     reading: Reading | None,
     stop: asyncio.Event,
     watcher: Watcher,
-    now: Callable[[], float] = time.time,
 ) -> Outcome:
     """Send a run, reading what is left of its list at the same time; return how that ended.
 
@@ -79,7 +77,7 @@ async def carry_out(
 
     Raises JournalError if the journal fails.
     """
-    returned, doubted = await journal.recover(now(), dispatcher.pace.replay_after)
+    returned, doubted = await journal.recover(journal.now(), dispatcher.pace.replay_after)
     if returned or doubted:
         log.info("journal.recovered", returned=returned, in_doubt=doubted)
     end_reading, end_sending = asyncio.Event(), asyncio.Event()

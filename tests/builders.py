@@ -3,6 +3,7 @@
 import itertools
 from collections.abc import Sequence
 from datetime import date
+from typing import Any
 
 from phonon_bulk.batch import Batch
 from phonon_bulk.call import Call, encode
@@ -34,7 +35,7 @@ def make_batch(rows: Sequence[int], day: date = DAY) -> FrozenBatch:
     return freeze(Batch(make_data(rows, day), rows, day))
 
 
-def make_run(**changes: str) -> NewRun:
+def make_run(**changes: Any) -> NewRun:
     """Return a run about to be opened, of a list that no other has."""
     fields = {
         "campaign": "premium-reminder",
@@ -45,6 +46,7 @@ def make_run(**changes: str) -> NewRun:
         "list": '{"files": [], "bytes": 0}',
         "list_sha256": "ab" * 32,
         "identity": f"list {next(_LISTS)}",
+        "not_after": None,
     }
     return NewRun(**{**fields, **changes})
 

@@ -3,7 +3,6 @@
 import getpass
 import os
 import socket
-import time
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
@@ -68,7 +67,7 @@ async def settle(settings: Settings, run: int, batches: Sequence[int], to: State
     """Settle doubts, in the name of whoever runs this."""
     journal = SqliteJournal(settings.journal_path)
     try:
-        await journal.resolve(run, batches, to, who=whoever(), now=time.time())
+        await journal.resolve(run, batches, to, who=whoever(), now=journal.now())
     finally:
         await journal.close()
 

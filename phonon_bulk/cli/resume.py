@@ -35,21 +35,21 @@ def resume(
     no_uvloop: NoUvloop = False,
 ) -> None:
     """Go on with a run where it stopped: read the rest of its list, send what is not sent."""
-    from phonon_bulk.cli import sending
+    from phonon_bulk.cli import ending, jobs, sending
     from phonon_bulk.cli.session import Flags, run_loop
     from phonon_bulk.dispatch import Outcome
 
     flags = Flags(config, journal, json, quiet, log_format, no_uvloop)
     began = sending.begin(flags)
     settings = flags.settings()
-    job = sending.job_to_resume(settings, run, flow_id, without_rest=without_rest)
+    job = jobs.job_to_resume(settings, run, flow_id, without_rest=without_rest)
     sending.limiter(settings, job.campaign.endpoint)
     security_id = sending.security_id(settings, job.campaign)
 
     async def main() -> Outcome:
         async with sending.open_journal(settings) as book:
-            await sending.set_going(book, job, end_reading=without_rest)
+            await jobs.set_going(book, job, end_reading=without_rest)
             return await sending.send(book, job, settings, security_id, flags)
 
     outcome = run_loop(settings, main())
-    raise typer.Exit(sending.conclude(settings, run, flags, outcome, sending.now() - began))
+    raise typer.Exit(ending.conclude(settings, run, flags, outcome, sending.now() - began))

@@ -32,7 +32,7 @@ def run(
 
     The same campaign with the same list again goes on with what is unfinished.
     """
-    from phonon_bulk.cli import sending
+    from phonon_bulk.cli import ending, jobs, sending
     from phonon_bulk.cli.session import Flags, run_loop, settings_and_campaign
     from phonon_bulk.dispatch import Outcome
 
@@ -41,17 +41,16 @@ def run(
     settings, plan = settings_and_campaign(flags, campaign)
     sending.limiter(settings, plan.endpoint)
     security_id = sending.security_id(settings, plan)
-    contacts = sending.open_campaign_list(plan, lists or [])
+    contacts = jobs.open_campaign_list(plan, lists or [])
 
     async def main() -> tuple[int, Outcome | None]:
         async with sending.open_journal(settings) as book:
-            job, is_open = await sending.open_job(book, settings, plan, contacts, again=again)
-            if not is_open:
+            job = await jobs.open_job(book, settings, plan, contacts, again=again)
+            if isinstance(job, jobs.Done):
                 return job.run, None
             return job.run, await sending.send(book, job, settings, security_id, flags)
 
     number, outcome = run_loop(settings, main())
     if outcome is None:
-        sending.say_done(settings, number, flags)
-        return
-    raise typer.Exit(sending.conclude(settings, number, flags, outcome, sending.now() - began))
+        raise typer.Exit(ending.say_done(settings, number, flags))
+    raise typer.Exit(ending.conclude(settings, number, flags, outcome, sending.now() - began))

@@ -29,24 +29,25 @@ def submit(
     no_uvloop: NoUvloop = False,
 ) -> None:
     """Read a contact list into the journal and send nothing; `resume` sends it."""
-    from phonon_bulk.cli import sending
+    from phonon_bulk.cli import ending, jobs, sending
     from phonon_bulk.cli.session import Flags, run_loop, settings_and_campaign
 
     flags = Flags(config, journal, json, quiet, log_format, no_uvloop)
     began = sending.begin(flags)
     settings, plan = settings_and_campaign(flags, campaign)
-    contacts = sending.open_campaign_list(plan, lists or [])
+    contacts = jobs.open_campaign_list(plan, lists or [])
 
     async def main() -> tuple[int, bool | None]:
         async with sending.open_journal(settings) as book:
-            job, is_open = await sending.open_job(book, settings, plan, contacts, again=again)
-            return job.run, await sending.only_read(book, job, flags) if is_open else None
+            job = await jobs.open_job(book, settings, plan, contacts, again=again)
+            if isinstance(job, jobs.Done):
+                return job.run, None
+            return job.run, await sending.only_read(book, job, flags)
 
     number, whole = run_loop(settings, main())
     if whole is None:
-        sending.say_done(settings, number, flags)
-        return
-    summary = sending.report(settings, number, flags, sending.now() - began, only_read=True)
+        raise typer.Exit(ending.say_done(settings, number, flags))
+    summary = ending.report(settings, number, flags, sending.now() - began, only_read=True)
     if not whole:
         typer.echo(f"phonon-bulk: stopped; go on with `phonon-bulk resume {number}`", err=True)
     elif not flags.quiet:

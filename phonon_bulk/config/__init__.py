@@ -9,7 +9,7 @@
 Everything a caller needs is named here.
 """
 
-from phonon_bulk.config.campaign import Campaign, MappingSettings, load_campaign
+from phonon_bulk.config.campaign import Campaign, MappingSettings, Once, load_campaign
 from phonon_bulk.config.files import find_settings_file
 from phonon_bulk.config.load import load_settings
 from phonon_bulk.config.settings import (
@@ -30,6 +30,7 @@ __all__ = [
     "EndpointSettings",
     "EndpointsSettings",
     "MappingSettings",
+    "Once",
     "SendingSettings",
     "Settings",
     "environment_name",

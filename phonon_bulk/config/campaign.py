@@ -1,8 +1,11 @@
 """A campaign: which flow, with which list, read how."""
 
+import contextlib
 import glob
 import os
-from datetime import datetime
+import re
+from datetime import datetime, time
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Self
 
@@ -28,6 +31,10 @@ from phonon_bulk.config.settings import (
 )
 from phonon_bulk.errors import SettingsError
 
+_TIME_OF_DAY = re.compile(r"([01][0-9]|2[0-3]):[0-5][0-9]")
+_DATE_AND_TIME = re.compile(
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}(:[0-9]{2})?(Z|[+-][0-9]{2}:[0-9]{2})?"
+)
 _KEY_PREFIX = "$flow.key."
 _LONGEST_NAME = 100
 _NOT_YET = "not in this version yet; take it out"
@@ -39,6 +46,15 @@ _HINTS: dict[Key, str] = {
         "this belongs in phonon-bulk.toml, not in a campaign",
     ),
 }
+
+
+class Once(StrEnum):
+    """How often a campaign may send the same list without being told to."""
+
+    LIST = "list"
+    """Once for good."""
+    DAY = "day"
+    """Once a day, by the date in India."""
 
 
 def _campaign_name(text: str) -> str:
@@ -81,6 +97,24 @@ def _moment_as_text(value: Any) -> Any:
     return value.isoformat(timespec="seconds") if isinstance(value, datetime) else value
 
 
+def _end_as_text(value: Any) -> Any:
+    """Take a time without quotes, which TOML knows as such, for what it looks like."""
+    if isinstance(value, time):
+        return value.isoformat(timespec="minutes")
+    return _moment_as_text(value)
+
+
+def _end(text: str) -> str:
+    """Let through what `call.read_end` can read: a time of day, or a whole moment."""
+    if _TIME_OF_DAY.fullmatch(text):
+        return text
+    if _DATE_AND_TIME.fullmatch(text):
+        with contextlib.suppress(ValueError):
+            datetime.fromisoformat(text)
+            return text
+    raise FoundError(shown(text))
+
+
 def _flow_variables(keys: dict[str, str]) -> dict[str, str]:
     for variable in keys:
         if not variable.strip() or variable.startswith(_KEY_PREFIX):
@@ -116,6 +150,16 @@ Name = Annotated[
 FlowId = Annotated[
     str, Field(pattern=r"^[A-Za-z0-9]{8}$", description="8 letters and digits, in quotes")
 ]
+NotAfter = Annotated[
+    str,
+    BeforeValidator(_end_as_text),
+    AfterValidator(_end),
+    Field(
+        description='a time of day like "19:00" (in India), or a date and time like'
+        ' "2026-11-24T19:00:00+05:30"'
+    ),
+]
+Once_ = Annotated[Once, Field(description='"list" or "day"')]
 Endpoint = Annotated[EndpointName, Field(description='"bulk" or "realtime"')]
 Paths = Annotated[
     tuple[Text, ...],
@@ -149,6 +193,8 @@ class _CampaignTable(Section):
     flow_id: FlowId
     endpoint: Endpoint = EndpointName.BULK
     account: AccountName = DEFAULT_ACCOUNT
+    once: Once_ = Once.LIST
+    not_after: NotAfter | None = None
 
 
 class _SourceTable(Section):
@@ -173,6 +219,9 @@ class Campaign(Section):
     flow_id: FlowId
     endpoint: Endpoint = EndpointName.BULK
     account: AccountName = DEFAULT_ACCOUNT
+    once: Once_ = Once.LIST
+    not_after: NotAfter | None = None
+    """As it was written; `call.read_end` makes a moment of it."""
     paths: Annotated[
         tuple[Text, ...], Field(description="a list of paths whose names are UTF-8 text")
     ] = ()

@@ -146,6 +146,7 @@ class SendingSettings(Section):
     lease: Annotated[float, _seconds(10, 86_400)] = 60.0
     replay_after: Annotated[float, _seconds(0.1, 3600)] = 10.0
     replay_within: Annotated[float, _seconds(0, 604_800)] = 600.0
+    journal_wait: Annotated[float, _seconds(0.1, 3600)] = 30.0
     uvloop: Switch = True
 
 

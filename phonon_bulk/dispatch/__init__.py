@@ -1,6 +1,7 @@
 """Journal -> limiter -> endpoint -> journal: sends the batches of one run.
 
     outcome     how sending is cut, how it goes, how it ended
+    health      whether the endpoint may be used just now
     settling    what the journal is told of an answer; pure
     dispatcher  feeder, workers, leases: the effects
 

@@ -8,9 +8,9 @@ decides: what an answer means is in response.py, what follows from it in retry.p
 
 import asyncio
 import contextlib
+import math
 import random
-import time
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import Callable, Coroutine
 from hashlib import sha256
 from typing import Any, TypeVar
 
@@ -18,21 +18,23 @@ import structlog
 
 from phonon_bulk.batch import Head, State
 from phonon_bulk.call import today_in_india
+from phonon_bulk.dispatch.health import Health
 from phonon_bulk.dispatch.outcome import Ending, Outcome, Pace, Tally
 from phonon_bulk.dispatch.settling import (
     EXPIRED,
+    TOO_LATE,
     by_date,
     identifiers_of,
     parts_of,
     settlement_of,
 )
 from phonon_bulk.endpoint import Endpoint
-from phonon_bulk.errors import JournalError, RunError, TransitionError
-from phonon_bulk.journal import Claim, Control, Journal, Settlement
+from phonon_bulk.errors import DamagedBodyError, JournalError, RunError, TransitionError
+from phonon_bulk.journal import Claim, Control, Journal, Moment, Repeat, Settlement
 from phonon_bulk.journal.frozen import thaw
 from phonon_bulk.limiter import Limiter
 from phonon_bulk.response import Answer, Verdict, check_partial
-from phonon_bulk.retry import Action, Decision, Facts, Rest, decide, replay_delay
+from phonon_bulk.retry import Action, Facts, decide, replay_delay
 
 T = TypeVar("T")
 
@@ -47,6 +49,9 @@ is not a bad row, but something all rows share, and splitting every batch would 
 call."""
 
 
+_TOLD_TO_STOP = "told to stop before it was sent"
+
+
 class Dispatcher:
     """Sends one run to its end, or until told to stop."""
 
@@ -59,12 +64,14 @@ class Dispatcher:
         *,
         run: int,
         pace: Pace,
-        clock: Callable[[], float] = time.time,
+        not_after: float | None = None,
+        clock: Callable[[], Moment] | None = None,
         chance: Callable[[], float] = random.random,
     ) -> None:
         """Send the batches of `run` from `journal` to `endpoint` as fast as `limiter` lets.
 
-        `clock` gives the seconds since the epoch that the journal keeps.
+        Nothing is sent after `not_after`, seconds since the epoch. `clock` is the journal's, if
+        none is given.
         """
         self.tally = Tally()
         self._journal = journal
@@ -73,17 +80,16 @@ class Dispatcher:
         self._head = head
         self._run = run
         self.pace = pace
-        self._clock = clock
-        self._chance = chance
+        self._not_after = math.inf if not_after is None else not_after
+        self._clock = clock or journal.now
         self._owner = journal.owner
         self._queue: asyncio.Queue[Claim | None] = asyncio.Queue(pace.workers)
         self._posts: set[asyncio.Task[Answer]] = set()
         self._waits: set[asyncio.Task[float]] = set()
-        self._probe = asyncio.Lock()
         self._ended = asyncio.Event()
+        self._health = Health(run, pace.policy, self.tally, self._ended, chance)
         self._aborted = False
         self._outcome = Outcome(Ending.FINISHED)
-        self._rest = Rest()
         self._refused_alone = 0
         self._replaying: set[int] = set()
         self._not_replayable: set[int] = set()
@@ -144,7 +150,7 @@ class Dispatcher:
         while True:
             await asyncio.sleep(self.pace.lease / 3)
             try:
-                await self._journal.renew(self._owner, self._lease_until())
+                await self._journal.renew(self._owner, self._clock(), self.pace.lease)
             except JournalError as error:
                 self._fail(error)
 
@@ -167,7 +173,7 @@ class Dispatcher:
             owner=self._owner,
             limit=self.pace.workers,
             now=self._clock(),
-            lease_until=self._lease_until(),
+            lease=self.pace.lease,
         )
         claims = claims or await self._doubts()
         for claim in claims:
@@ -184,9 +190,9 @@ class Dispatcher:
 
     def _replayable(self) -> dict[str, Any]:
         now = self._clock()
-        since = now - self.pace.replay_within
+        within = self.pace.replay_within if now.wall < self._not_after else 0.0
         but = sorted(self._replaying | self._not_replayable)
-        return {"now": now, "since": since, "today": self._today(), "but": but}
+        return {"now": now, "within": within, "today": self._today(), "but": but}
 
     async def _wait_for_work(self) -> bool:
         """Wait until there may be something to claim; say False when there will never be."""
@@ -198,9 +204,9 @@ class Dispatcher:
         if not (work.reading or self._replaying) and all(moment is None for moment in moments):
             return False
         if work.lease_until is not None:
-            if work.lease_until <= self._clock():
-                # Our own first: the wall clock may have jumped past leases that are alive.
-                await self._journal.renew(self._owner, self._lease_until())
+            if work.lease_until <= self._clock().steady:
+                # Our own first: this process may have been suspended, and nobody noticed.
+                await self._journal.renew(self._owner, self._clock(), self.pace.lease)
             await self._journal.recover(self._clock(), self.pace.replay_after)
         await self._journal.wait(_IDLE_SECONDS)
         return True
@@ -223,19 +229,25 @@ class Dispatcher:
 
     async def _send(self, claim: Claim) -> bool:
         """Send one batch and settle it; say False if it was not sent and is to be given back."""
-        calls = thaw(claim.body)
+        try:
+            return await self._send_calls(claim, thaw(claim.body))
+        except DamagedBodyError as error:
+            await self._set_apart_damaged(claim, str(error))
+            return True
+
+    async def _send_calls(self, claim: Claim, calls: bytes) -> bool:
         while True:
             if self._past(claim):
                 if not claim.replay:
                     await self._set_apart_expired(claim, calls)
                 return True
-            async with self._turn() as probing:
+            async with self._health.turn(self._left) as probing:
                 granted = await self._granted(claim)
                 if granted is None:
                     return False
-                if self._past(claim) or (self._rest.failures and not probing):
+                if self._past(claim) or (self._health.failing and not probing):
                     continue  # what changed while waiting for tokens is looked at anew
-                marked_at = self._now()
+                marked_at = self._clock().steady
                 if not await self._mark_sending(claim, calls):
                     return True
                 self.tally.requests += 1
@@ -244,38 +256,24 @@ class Dispatcher:
             await self._conclude(claim, calls, answer, sent_at)
             return True
 
-    @contextlib.asynccontextmanager
-    async def _turn(self) -> AsyncIterator[bool]:
-        """Wait while the endpoint rests; after a failure, let one request at a time find out.
-
-        Yields whether this is the one that finds out.
-        """
-        if self._rest.failures:
-            async with self._probe:
-                await self._rested()
-                if self._rest.failures:
-                    yield True
-                    return
-        yield False
-
-    async def _rested(self) -> None:
-        while (wait := self._rest.until - self._now()) > 0 and not self._ended.is_set():
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._ended.wait(), wait)
-
     async def _mark_sending(self, claim: Claim, calls: bytes) -> bool:
-        """Mark a batch as sending; say False for a doubt whose bytes can't be made again."""
+        """Mark a batch as sending; say False if it is not to be posted after all."""
         head = self._head.digest(claim.variant)
         if not claim.replay:
-            await self._journal.send(claim, head, self._owner, self._clock())
+            marked = await self._journal.send(
+                claim, head, self._owner, self._clock(), self.pace.lease
+            )
+            if isinstance(marked, Repeat):
+                self.tally.refused += claim.calls
+                log.warning("batch.repeats", run=claim.run, batch=claim.batch, why=marked.reason)
+                return False
             return True
         if head != claim.head_sha256 or sha256(calls).digest() != claim.sha256:
             # The security id or the flow id was changed since: not the same bytes, so no proof.
             self._not_replayable.add(claim.batch)
             log.warning("batch.not_replayable", run=claim.run, batch=claim.batch)
             return False
-        lease_until = self._lease_until()
-        await self._journal.replay(claim, self._owner, self._clock(), lease_until)
+        await self._journal.replay(claim, self._owner, self._clock(), self.pace.lease)
         log.info("batch.replayed", run=claim.run, batch=claim.batch)
         self.tally.in_doubt -= claim.calls if claim.batch in self._doubted_here else 0
         return True
@@ -291,13 +289,15 @@ class Dispatcher:
     ) -> Answer:
         """Post a batch that is marked as sending, with other tokens if its own have aged."""
         if self._limiter.stale(granted) and await self._granted(claim) is None:
-            return Answer(Verdict.NOT_SENT, "told to stop before it was sent")
+            return Answer(Verdict.HELD_BACK, _TOLD_TO_STOP)
         if self._aborted:
-            return Answer(Verdict.NOT_SENT, "told to stop before it was sent")
-        if self._now() - marked_at > self.pace.lease:
-            # Suspended in between: another process may have replayed it by now.
-            return Answer(Verdict.NOT_SENT, "this process was suspended before it was sent")
-        post = self._endpoint.post(self._head.body(calls, claim.variant))
+            return Answer(Verdict.HELD_BACK, _TOLD_TO_STOP)
+        lease_ends = marked_at + self.pace.lease
+
+        def held() -> bool:
+            return self._clock().steady < lease_ends and self._left() > 0
+
+        post = self._endpoint.post(self._head.body(calls, claim.variant), held)
         answer = await self._until_cancelled(post, self._posts)
         return answer or Answer(Verdict.LOST, "told to stop before the answer came")
 
@@ -324,8 +324,9 @@ class Dispatcher:
         facts = Facts(claim.calls, claim.variant, doubted, claim.denied)
         answer = check_partial(answer, identifiers_of(answer, calls))
         decision = decide(answer, facts)
-        self._learn(claim, answer, decision, sent_at)
-        replay_at = self._clock() + replay_delay(claim.attempts, self.pace.replay_after)
+        if self._health.learn(answer, decision, sent_at):
+            self._end(Outcome(Ending.GIVEN_UP, decision.reason))
+        replay_at = self._clock().steady + replay_delay(claim.attempts, self.pace.replay_after)
         settlement = settlement_of(decision, answer, claim, replay_at)
         try:
             if decision.stop is not None:
@@ -333,7 +334,7 @@ class Dispatcher:
             if decision.action is Action.SPLIT:
                 await self._halve(claim, calls, settlement)
             else:
-                await self._journal.settle(claim.batch, settlement, self._owner, self._clock())
+                await self._journal.settle(claim.batch, settlement, self._owner, self._wall())
         except (JournalError, TransitionError):
             # The answer is in no journal: this line is all there is of it.
             log.error(  # noqa: TRY400 - the error itself is reported by whoever ends the run
@@ -346,25 +347,6 @@ class Dispatcher:
             raise
         self._count(claim, settlement)
         await self._stop_if_all_is_refused(answer, settlement)
-
-    def _learn(self, claim: Claim, answer: Answer, decision: Decision, sent_at: float) -> None:
-        """Note how the endpoint fares, and leave it alone if it does not fare well."""
-        now = self._now()
-        if not decision.rest:
-            if self._rest.failures and sent_at >= self._rest.failed_at:
-                log.info("endpoint.answers_again", run=claim.run)
-            self._rest = self._rest.after_success(sent_at)
-            if not self._rest.failures:
-                self.tally.resting = None
-            return
-        before = self._rest
-        self._rest = before.after_failure(answer, sent_at, now, self.pace.policy, self._chance())
-        if self._rest.failures > before.failures:
-            self.tally.resting = decision.reason
-            wait = round(self._rest.until - now, 1)
-            log.warning("endpoint.resting", run=claim.run, why=decision.reason, seconds=wait)
-        if self._rest.given_up(now, self.pace.policy):
-            self._end(Outcome(Ending.GIVEN_UP, decision.reason))
 
     async def _block(self, reason: str) -> None:
         if not self._ended.is_set():
@@ -380,20 +362,34 @@ class Dispatcher:
         halves = parts_of(claim, calls, range(middle), range(middle, claim.calls))
         reason = settlement.reason or settlement.verdict
         await self._journal.split(
-            claim, halves, self._owner, self._clock(), answered=settlement, reason=reason
+            claim, halves, self._owner, self._wall(), answered=settlement, reason=reason
         )
 
     async def _set_apart_expired(self, claim: Claim, calls: bytes) -> None:
-        """Expire the calls of a batch whose start date has passed, and keep the others."""
+        """Expire the calls of a batch that it is too late for, and keep the others."""
+        if self._left() <= 0:
+            self.tally.expired += claim.calls
+            await self._journal.expire(claim.batch, self._owner, self._wall(), TOO_LATE)
+            return
         past, current = by_date(calls, self._today())
         self.tally.expired += len(past)
         if not current:
-            await self._journal.expire(claim.batch, self._owner, self._clock(), EXPIRED)
+            await self._journal.expire(claim.batch, self._owner, self._wall(), EXPIRED)
             return
         living, expired = parts_of(claim, calls, current, past)
         await self._journal.split(
-            claim, [living], self._owner, self._clock(), reason=EXPIRED, expired=expired
+            claim, [living], self._owner, self._wall(), reason=EXPIRED, expired=expired
         )
+
+    async def _set_apart_damaged(self, claim: Claim, what: str) -> None:
+        """Refuse a batch whose calls can't be read, by itself; a doubt is left to a person."""
+        log.error("batch.damaged", run=claim.run, batch=claim.batch, what=what)
+        if claim.replay:
+            self._not_replayable.add(claim.batch)
+            return
+        self.tally.refused += claim.calls
+        reason = f"{what}: it was not sent"
+        await self._journal.refuse(claim.batch, self._owner, self._wall(), reason)
 
     def _count(self, claim: Claim, settlement: Settlement) -> None:
         self.tally.accepted += settlement.accepted
@@ -403,6 +399,8 @@ class Dispatcher:
             self.tally.refused += claim.calls
         elif settlement.state is State.IN_DOUBT:
             self.tally.in_doubt += claim.calls
+            if settlement.verdict == Verdict.REPEATED:  # and proved nothing; nor would another
+                self._not_replayable.add(claim.batch)
             self._doubted_here.add(claim.batch)
             log.warning("batch.in_doubt", run=claim.run, batch=claim.batch, why=settlement.reason)
 
@@ -420,11 +418,15 @@ class Dispatcher:
     def _now(self) -> float:
         return asyncio.get_running_loop().time()
 
-    def _lease_until(self) -> float:
-        return self._clock() + self.pace.lease
+    def _wall(self) -> float:
+        return self._clock().wall
+
+    def _left(self) -> float:
+        """Return the seconds until nothing of this run may be sent any more."""
+        return self._not_after - self._wall()
 
     def _today(self) -> str:
-        return today_in_india(self._clock()).isoformat()
+        return today_in_india(self._wall()).isoformat()
 
     def _past(self, claim: Claim) -> bool:
-        return claim.start_date < self._today()
+        return self._left() <= 0 or claim.start_date < self._today()

@@ -11,6 +11,7 @@ from phonon_bulk.response import Answer, Verdict
 from phonon_bulk.retry import Action, Decision
 
 EXPIRED = "its start date had passed before it could be sent"
+TOO_LATE = "the campaign's not_after had passed before it could be sent"
 NOT_PLACED = "not among the calls that the provider's partial success lists"
 
 _STATES = {

@@ -3,22 +3,46 @@
 `submit` and `dispatch` never meet but here. `Journal` is the seam: the few verbs by which the
 state of a run changes, each with its contract. `SqliteJournal` keeps it on one machine.
 
+    records      what the verbs take and hand out
+    clock        the journal's own time, by which leases and ages are counted
+    frozen       how a batch's calls are kept
+    sqlite       the verbs, in one SQLite file
+    changes      what each verb does to its tables
+    writer       one thread that writes, and commits in groups
+    connection   opening the file; SQLite's errors in words
+    alive        which processes are known to have ended
+    books        reading while others write
+
 Every verb is durable when it returns. Every change of a batch's state is guarded by the state it
 comes from (and, where a lease is held, by its owner): if it moves no row, TransitionError is raised
 and nothing has changed. A journal that can't be written raises JournalError, and what was asked
-did not happen. Moments are seconds since the epoch and are always passed in.
+did not happen. The time is always passed in: as a `Moment` where something is counted by it, as
+seconds since the epoch where it is only noted down.
 """
 
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
-from enum import StrEnum
-from hashlib import sha256
 from typing import Protocol
 
 from phonon_bulk.batch import State
 from phonon_bulk.call import RejectedRow
+from phonon_bulk.journal.clock import Moment
 from phonon_bulk.journal.frozen import FrozenBatch
+from phonon_bulk.journal.records import (
+    Claim,
+    Contact,
+    Control,
+    Doubt,
+    NewRun,
+    NextWork,
+    Opened,
+    Repeat,
+    Run,
+    RunCounts,
+    SettledBatch,
+    Settlement,
+    identity_of,
+)
 
 __all__ = [
     "Books",
@@ -28,9 +52,11 @@ __all__ = [
     "Doubt",
     "FrozenBatch",
     "Journal",
+    "Moment",
     "NewRun",
     "NextWork",
     "Opened",
+    "Repeat",
     "Run",
     "RunCounts",
     "SettledBatch",
@@ -39,133 +65,15 @@ __all__ = [
 ]
 
 
-class Control(StrEnum):
-    """What is to happen with a run."""
-
-    GO = "go"
-    PAUSED = "paused"
-    """By a person."""
-    STOPPED = "stopped"
-    """By the program, because the provider would refuse everything."""
-    CANCELLED = "cancelled"
-    """By a person, for good."""
-
-
-@dataclass(frozen=True, slots=True)
-class NewRun:
-    """A run as it is opened, before any row of its list was read."""
-
-    campaign: str
-    account: str
-    endpoint: str
-    flow_id: str
-    definition: str
-    """The campaign as JSON, so that a resumed run needs no campaign file."""
-    list: str
-    """JSON: the paths of the list's files and the number of their bytes."""
-    list_sha256: str
-    identity: str
-    """By which the same campaign with the same list is recognised; see `identity_of`."""
-
-
-def identity_of(campaign: str, account: str, endpoint: str, list_sha256: str) -> str:
-    """Return what makes a run the same as another: who sends which list under which name.
-
-    Neither the flow nor the mapping is part of it: a flow id that was mended after a failure must
-    not begin the list anew.
-    """
-    text = f"{campaign}\0{account}\0{endpoint}\0{list_sha256}"
-    return sha256(text.encode()).hexdigest()
-
-
-@dataclass(frozen=True, slots=True)
-class Opened:
-    """The run of a campaign and list: begun just now, or found."""
-
-    run: int
-    is_new: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Run(NewRun):
-    """A run as the journal knows it."""
-
-    id: int
-    variant: int
-    """The variant that its bodies begin with: 1 for the second run of the same list, and so on."""
-    created_at: float
-    read_at: float | None
-    """When the last row of the list was in the journal; None while rows are to come."""
-    whole: int
-    """0 if the rest of the list was given up, so that rows are missing for good."""
-    control: Control
-    reason: str | None
-    rows: int
-    """Rows of the list accounted for so far; reading goes on after this one."""
-    rejected: int
-    suppressed: int
-    duplicates: int
-    calls: int
-
-
-@dataclass(frozen=True, slots=True, repr=False)
-class Claim:
-    """A batch that this process holds under a lease, with all that is needed to send it."""
-
-    batch: int
-    run: int
-    first_row: int
-    calls: int
-    start_date: str
-    """The earliest start date among the calls, YYYY-MM-DD at +05:30."""
-    sha256: bytes
-    variant: int
-    head_sha256: bytes | None
-    attempts: int
-    doubted_at: float | None
-    """When these bytes first left and may have arrived; None if they surely did not."""
-    denied: bool
-    """An earlier attempt with these bytes was answered with a clear no."""
-    body: bytes = field(default=b"")
-    rows: bytes | None = None
-    replay: bool = False
-    """It is in doubt, and not held: `Journal.replay` takes it."""
-
-    def __repr__(self) -> str:
-        """Show nothing of the calls."""
-        return f"Claim(batch={self.batch}, run={self.run}, calls={self.calls})"
-
-
-@dataclass(frozen=True, slots=True, repr=False)
-class Settlement:
-    """What became of one attempt: the batch's next state and what is to be remembered of it."""
-
-    state: State
-    verdict: str
-    reason: str | None = None
-    accepted: int = 0
-    """Calls placed; only with ACCEPTED."""
-    request_id: str | None = None
-    answer: bytes | None = None
-    """The provider's body, kept where it says more than a request-id."""
-    not_before: float = 0.0
-    variant: int = 0
-    denied: bool = False
-    http_status: int | None = None
-    code: int | None = None
-    message: str | None = None
-
-    def __repr__(self) -> str:
-        """Show nothing of the answer."""
-        return f"Settlement({self.state}, {self.verdict}, reason={self.reason!r})"
-
-
 class Journal(Protocol):
     """The verbs by which submit and dispatch change a run."""
 
     @property
     def owner(self) -> str:
         """The name under which this process holds leases; no other has or had it."""
+
+    def now(self) -> Moment:
+        """Return this moment; its `steady` side is the same for all who use this journal."""
 
     async def open_run(self, new: NewRun, now: float, *, again: bool = False) -> Opened:
         """Open a run, or return the newest there is of the same identity.
@@ -197,18 +105,31 @@ class Journal(Protocol):
         """
 
     async def claim(
-        self, run: int, *, owner: str, limit: int, now: float, lease_until: float
+        self, run: int, *, owner: str, limit: int, now: Moment, lease: float
     ) -> list[Claim]:
-        """Move up to `limit` ready batches of a run that is to go on to claimed, oldest first."""
+        """Move up to `limit` ready batches of a run that is to go on to claimed, oldest first.
 
-    async def renew(self, owner: str, lease_until: float) -> None:
-        """Lengthen the leases of everything `owner` holds."""
+        They are held for `lease` seconds.
+        """
+
+    async def renew(self, owner: str, now: Moment, lease: float) -> None:
+        """Let the leases of everything `owner` holds end `lease` seconds from now."""
 
     async def release(self, batches: Sequence[int], owner: str) -> None:
         """Give claimed batches back; they are ready again."""
 
-    async def send(self, claim: Claim, head_sha256: bytes, owner: str, now: float) -> int:
-        """Move a claimed batch to sending, before its first byte leaves; return the attempt."""
+    async def send(
+        self, claim: Claim, head_sha256: bytes, owner: str, now: Moment, lease: float
+    ) -> int | Repeat:
+        """Move a claimed batch to sending, before its first byte leaves; return the attempt.
+
+        It is held for `lease` seconds from now. If another batch with the same bytes went out
+        before and was taken, or may have been, this one is moved to refused instead and is not to
+        be sent.
+        """
+
+    async def refuse(self, batch: int, owner: str, now: float, reason: str) -> None:
+        """Move a claimed batch to refused: it can't be sent as it is. Not a byte has left."""
 
     async def settle(self, batch: int, settlement: Settlement, owner: str, now: float) -> None:
         """Move a sending batch to accepted, refused, in_doubt, or back to ready."""
@@ -231,22 +152,24 @@ class Journal(Protocol):
         """
 
     async def doubts(
-        self, run: int, *, limit: int, now: float, since: float, today: str, but: Sequence[int]
+        self, run: int, *, limit: int, now: Moment, within: float, today: str, but: Sequence[int]
     ) -> list[Claim]:
         """Return doubts that may be replayed now; nothing changes.
 
-        Their bytes first left after `since` (and not in the future, by a clock that jumped),
-        their start date is not before `today`, and they are none of `but`.
+        Their bytes first left less than `within` seconds ago, by either clock; their start date is
+        not before `today`, and they are none of `but`.
         """
 
-    async def replay(self, claim: Claim, owner: str, now: float, lease_until: float) -> int:
+    async def replay(self, claim: Claim, owner: str, now: Moment, lease: float) -> int:
         """Move a batch from in_doubt to sending, before its bytes leave again; return the attempt.
+
+        It is held for `lease` seconds from now.
 
         Raises TransitionError if it is no longer as `claim` has it.
         """
 
     async def resolve(
-        self, run: int, batches: Sequence[int], outcome: State, *, who: str, now: float
+        self, run: int, batches: Sequence[int], outcome: State, *, who: str, now: Moment
     ) -> None:
         """Settle doubts as a person says: accepted, ready (sent again) or abandoned. All or none.
 
@@ -254,12 +177,12 @@ class Journal(Protocol):
         """
 
     async def expire(self, batch: int, owner: str, now: float, reason: str) -> None:
-        """Move a claimed batch to expired: its start date has passed."""
+        """Move a claimed batch to expired: it is too late to send it."""
 
     async def cancel_ready(self, run: int, now: float, reason: str) -> int:
         """Move every ready batch of a run to cancelled; return how many."""
 
-    async def recover(self, now: float, replay_after: float = 0.0) -> tuple[int, int]:
+    async def recover(self, now: Moment, replay_after: float = 0.0) -> tuple[int, int]:
         """Take back leases that ended, and those of processes that are known to have ended.
 
         What was claimed becomes ready, what was being sent becomes in_doubt, to be replayed
@@ -271,11 +194,11 @@ class Journal(Protocol):
     ) -> None:
         """Change what is to happen with a run that is in one of `allowed`."""
 
-    async def set_flow(self, run: int, flow_id: str) -> None:
-        """Send what is still to be sent of a run to another flow."""
+    async def amend(self, run: int, flow_id: str, not_after: float | None) -> None:
+        """Send what is still to be sent of a run to this flow, and until this moment."""
 
     async def next_work(
-        self, run: int, *, now: float, since: float, today: str, but: Sequence[int] = ()
+        self, run: int, *, now: Moment, within: float, today: str, but: Sequence[int] = ()
     ) -> "NextWork":
         """Say what a run without ready batches waits for; the rest is as in `doubts`."""
 
@@ -286,77 +209,6 @@ class Journal(Protocol):
         """Write what is outstanding and close."""
 
 
-@dataclass(frozen=True, slots=True)
-class NextWork:
-    """Why nothing could be claimed, and when there may be something again."""
-
-    control: Control
-    reading: bool
-    """Rows of the list are still to come."""
-    not_before: float | None
-    """The earliest moment at which a ready batch may be claimed; None if none is ready."""
-    lease_until: float | None
-    """When the first lease ends, whoever holds it; None if none is held."""
-    replay_at: float | None = None
-    """The earliest moment at which a doubt may be replayed; None if there is none."""
-
-
-@dataclass(frozen=True, slots=True)
-class RunCounts:
-    """The sums of a run's batches by state, and the requests made."""
-
-    batches: dict[State, int]
-    calls: dict[State, int]
-    accepted: int
-    requests: int
-    settled_at: float | None
-
-
-@dataclass(frozen=True, slots=True)
-class Doubt:
-    """A batch in doubt, for whoever is to settle it."""
-
-    batch: int
-    first_row: int
-    calls: int
-    attempts: int
-    doubted_at: float
-    reason: str | None
-
-
-@dataclass(frozen=True, slots=True, repr=False)
-class SettledBatch:
-    """A batch with its calls, for the export; it may as well be on its way still."""
-
-    batch: int
-    state: State
-    reason: str | None
-    request_id: str | None
-    accepted: int
-    attempts: int
-    settled_at: float | None
-    rows: Sequence[int]
-    calls: bytes
-    """The calls joined by commas."""
-    answer: bytes | None
-
-
-@dataclass(frozen=True, slots=True, repr=False)
-class Contact:
-    """One line of the export: what became of one contact."""
-
-    row: int
-    client_identifier: str | None
-    contact_numbers: tuple[str, ...]
-    state: str
-    reason: str | None
-    request_id: str | None
-    phonon_uuid: str | None
-    batch: int | None
-    attempts: int
-    settled_at: float | None
-
-
 class Books(Protocol):
     """What can be read in a journal while others write to it."""
 
@@ -365,6 +217,9 @@ class Books(Protocol):
 
     def run(self, run: int) -> Run:
         """Return one run; raises RunError if there is none of that number."""
+
+    def find(self, identity: str) -> int | None:
+        """Return the number of the newest run of a campaign and list, None if there is none."""
 
     def runs(self, limit: int) -> list[Run]:
         """Return the newest runs, newest first."""

@@ -3,7 +3,7 @@
 A lease says how long a batch stays with a process that gives no sign of life; nobody wants to wait
 for that after a crash. So each process holds a lock on a file of its own beside the journal. The
 system takes the lock away when the process ends, however it ends, and at no other time: a process
-that is merely suspended keeps it, and its leases hold.
+that is merely suspended keeps it, until its leases run out.
 """
 
 import os

@@ -10,7 +10,7 @@ import orjson
 
 from phonon_bulk.batch import State
 from phonon_bulk.call import RejectedRow
-from phonon_bulk.errors import RunError
+from phonon_bulk.errors import DamagedBodyError, RunError
 from phonon_bulk.journal import Control, Doubt, Run, RunCounts, SettledBatch
 from phonon_bulk.journal.connection import connect_to_read, explain
 from phonon_bulk.journal.frozen import thaw, thaw_rows
@@ -49,6 +49,12 @@ class SqliteBooks:
         for row in self._rows("run", run=run):
             return _run(row)
         raise RunError(f"there is no run {run} in {self.path}: `phonon-bulk runs` lists them")
+
+    def find(self, identity: str) -> int | None:
+        """See `Books`."""
+        for row in self._rows("newest_of_identity", identity=identity):
+            return None if row["id"] is None else int(row["id"])
+        return None
 
     def runs(self, limit: int) -> list[Run]:
         """See `Books`."""
@@ -92,8 +98,8 @@ class SqliteBooks:
                 attempts=row["attempts"],
                 settled_at=row["settled_at"],
                 rows=thaw_rows(row["first_row"], row["calls"], row["rows"]),
-                calls=thaw(row["body"]),
-                answer=None if row["answer"] is None else thaw(row["answer"]),
+                calls=_thawed(row["body"]),
+                answer=None if row["answer"] is None else _thawed(row["answer"]),
             )
 
     def rejected(self, run: int) -> Iterator[RejectedRow]:
@@ -114,6 +120,13 @@ class SqliteBooks:
                 yield row
         except sqlite3.Error as error:
             raise explain(error, self.path) from None
+
+
+def _thawed(frame: bytes) -> bytes | None:
+    try:
+        return thaw(frame)
+    except DamagedBodyError:
+        return None
 
 
 def _run(row: sqlite3.Row) -> Run:

@@ -1,5 +1,6 @@
 """Opening the journal's file: its mode, its pragmas, its version; and SQLite's errors in words."""
 
+import errno
 import os
 import sqlite3
 import time
@@ -11,13 +12,13 @@ from phonon_bulk.journal.statements import migrations
 APPLICATION_ID = 0x50484F4E
 """Marks an SQLite file as a journal of this program ("PHON")."""
 
-_BUSY_SECONDS = 30.0
-"""How long a write waits for another process that writes."""
+BUSY_SECONDS = 30.0
+"""How long a write waits for another process that writes, if nobody says otherwise."""
 
 _OLDEST_SQLITE = (3, 37, 0)  # STRICT tables
 
 
-def connect(path: Path) -> sqlite3.Connection:
+def connect(path: Path, busy_seconds: float = BUSY_SECONDS) -> sqlite3.Connection:
     """Open the journal at `path` for reading and writing, creating or migrating it as needed.
 
     A new file is readable by its owner only (0600), as it holds contact data; SQLite gives its
@@ -31,20 +32,27 @@ def connect(path: Path) -> sqlite3.Connection:
         )
     try:
         _create(path)
-        connection = _open(path)
+        connection = _open(path, busy_seconds)
         try:
             _migrate(connection, path)
         except BaseException:
             connection.close()
             raise
-    except OSError as error:
-        raise JournalUnusable(
-            f"the journal {path} can't be opened: {error.strerror}. Give another place with "
-            "--journal, or make this one writable for the user who runs phonon-bulk"
-        ) from None
-    except sqlite3.Error as error:
-        raise JournalUnusable(str(explain(error, path))) from None
+    except (OSError, sqlite3.Error) as error:
+        raise unusable(error, path) from None
     return connection
+
+
+def unusable(error: OSError | sqlite3.Error, path: Path) -> JournalUnusable:
+    """Return the error to raise where the journal could not be opened."""
+    if isinstance(error, sqlite3.Error):
+        return JournalUnusable(str(explain(error, path)))
+    if error.errno == errno.ENOSPC:
+        return JournalUnusable(f"the journal {path} can't be opened: {_FULL}")
+    return JournalUnusable(
+        f"the journal {path} can't be opened: {error.strerror}. Give another place with "
+        "--journal, or make this one writable for the user who runs phonon-bulk"
+    )
 
 
 def connect_to_read(path: Path) -> sqlite3.Connection:
@@ -66,7 +74,9 @@ def explain(error: sqlite3.Error, path: Path) -> JournalError:
     """Say in the operator's words what SQLite says in its own."""
     text = str(error)
     if "is full" in text:
-        what = "the disk is full. Free some space; what was committed is safe"
+        what = _FULL
+    elif "disk I/O error" in text:
+        what = "its disk can't be written or read. See whether it is full or failing (dmesg)"
     elif "readonly" in text or "unable to open" in text:
         what = "it is not writable for the user who runs phonon-bulk, nor is its folder perhaps"
     elif "locked" in text or "busy" in text:
@@ -78,6 +88,9 @@ def explain(error: sqlite3.Error, path: Path) -> JournalError:
     return JournalError(f"the journal {path} can't be used: {what}")
 
 
+_FULL = "the disk is full. Free some space; what was committed is safe"
+
+
 def _create(path: Path) -> None:
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     try:
@@ -87,9 +100,9 @@ def _create(path: Path) -> None:
             raise JournalUnusable(f"the journal {path} is a folder; name a file in it") from None
 
 
-def _open(path: Path) -> sqlite3.Connection:
+def _open(path: Path, busy_seconds: float) -> sqlite3.Connection:
     connection = sqlite3.connect(
-        path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False
+        path, timeout=busy_seconds, isolation_level=None, check_same_thread=False
     )
     connection.row_factory = sqlite3.Row
     _use_wal(connection)

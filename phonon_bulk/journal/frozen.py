@@ -13,7 +13,7 @@ from hashlib import sha256
 import zstandard
 
 from phonon_bulk.batch import Batch
-from phonon_bulk.errors import JournalError
+from phonon_bulk.errors import DamagedBodyError
 
 _LEVEL = 1
 
@@ -57,14 +57,12 @@ def compress(data: bytes) -> bytes:
 def thaw(frame: bytes) -> bytes:
     """Return what `compress` was given.
 
-    Raises JournalError if the frame is damaged.
+    Raises DamagedBodyError if the frame is damaged.
     """
     try:
         return zstandard.ZstdDecompressor().decompress(frame)
     except zstandard.ZstdError as error:
-        raise JournalError(
-            f"the journal is damaged: a frozen body can't be read ({error})"
-        ) from None
+        raise DamagedBodyError(f"it can't be read from the journal any more ({error})") from None
 
 
 def _pack_rows(rows: Sequence[int]) -> bytes | None:

@@ -3,9 +3,9 @@
 
 -- name: insert_run
 INSERT INTO run (campaign, account, endpoint, flow_id, definition, list, list_sha256, identity,
-                 variant, created_at)
+                 not_after, variant, created_at)
 VALUES (:campaign, :account, :endpoint, :flow_id, :definition, :list, :list_sha256, :identity,
-        :variant, :created_at)
+        :not_after, :variant, :created_at)
 RETURNING id;
 
 -- name: newest_of_identity
@@ -61,13 +61,30 @@ UPDATE batch SET lease_until = :lease_until
 UPDATE batch SET state = 'ready', owner = NULL, lease_until = NULL
  WHERE id = :batch AND state = 'claimed' AND owner = :owner;
 
+-- name: earlier_twin
+-- Another batch whose very bytes went out and were taken, or may have been. (What was surely not
+-- taken is no twin, and what was split lives on in its parts.)
+SELECT run, state FROM batch INDEXED BY batch_sent
+ WHERE sha256 = :sha256 AND head_sha256 IS NOT NULL AND head_sha256 = :head_sha256 AND id <> :batch
+   AND (state IN ('sending', 'in_doubt', 'accepted', 'split', 'abandoned')
+        OR (state IN ('ready', 'claimed') AND doubted_at IS NOT NULL))
+ ORDER BY id LIMIT 1;
+
+-- name: refuse
+UPDATE batch
+   SET state = 'refused', owner = NULL, lease_until = NULL, settled_at = :now, reason = :reason
+ WHERE id = :batch AND state = 'claimed' AND owner = :owner;
+
 -- name: send
-UPDATE batch SET state = 'sending', attempts = attempts + 1, head_sha256 = :head_sha256
+UPDATE batch
+   SET state = 'sending', attempts = attempts + 1, head_sha256 = :head_sha256,
+       lease_until = :lease_until
  WHERE id = :batch AND state = 'claimed' AND owner = :owner
 RETURNING attempts;
 
 -- name: insert_attempt
-INSERT INTO attempt (batch, n, sent_at) VALUES (:batch, :n, :now);
+INSERT INTO attempt (batch, n, sent_at, steady_at, head_sha256)
+VALUES (:batch, :n, :now, :steady, :head_sha256);
 
 -- name: settle
 -- From sending to what the answer says. 'denied' speaks of the bytes, so another variant clears it.
@@ -78,6 +95,9 @@ UPDATE batch
        doubted_at = CASE WHEN :state = 'in_doubt' THEN coalesce(doubted_at, (
            SELECT sent_at FROM attempt WHERE attempt.batch = batch.id AND n = attempts))
            ELSE doubted_at END,
+       doubted_steady = CASE WHEN :state = 'in_doubt' THEN coalesce(doubted_steady, doubted_at, (
+           SELECT steady_at FROM attempt WHERE attempt.batch = batch.id AND n = attempts))
+           ELSE doubted_steady END,
        denied = CASE WHEN :variant = variant THEN max(denied, :denied) ELSE 0 END,
        variant = :variant
  WHERE id = :batch AND state = 'sending' AND owner = :owner
@@ -123,6 +143,8 @@ UPDATE batch
    SET state = 'in_doubt', owner = NULL, lease_until = NULL, not_before = :replay_at,
        doubted_at = coalesce(doubted_at, (
            SELECT sent_at FROM attempt WHERE attempt.batch = batch.id AND n = attempts)),
+       doubted_steady = coalesce(doubted_steady, doubted_at, (
+           SELECT steady_at FROM attempt WHERE attempt.batch = batch.id AND n = attempts)),
        reason = 'the process that sent it ended before the answer was recorded'
  WHERE state = 'sending' AND state IN ('claimed', 'sending')
    AND (lease_until <= :now OR owner IN (SELECT value FROM json_each(:dead)));
@@ -132,21 +154,23 @@ UPDATE batch
 SELECT id, run, first_row, calls, start_date, sha256, variant, head_sha256, attempts, doubted_at, denied
   FROM batch INDEXED BY batch_in_doubt
  WHERE run = :run AND state = 'in_doubt' AND not_before <= :now
-   AND doubted_at > :since AND doubted_at <= :now AND start_date >= :today
+   AND doubted_at > :since AND coalesce(doubted_steady, doubted_at) > :steady_since
+   AND start_date >= :today
    AND id NOT IN (SELECT value FROM json_each(:but))
  ORDER BY not_before LIMIT :limit;
 
 -- name: next_doubt
 SELECT min(not_before) AS not_before FROM batch INDEXED BY batch_in_doubt
  WHERE run = :run AND state = 'in_doubt'
-   AND doubted_at > :since AND doubted_at <= :now AND start_date >= :today
+   AND doubted_at > :since AND coalesce(doubted_steady, doubted_at) > :steady_since
+   AND start_date >= :today
    AND id NOT IN (SELECT value FROM json_each(:but));
 
 -- name: replay
 UPDATE batch
    SET state = 'sending', attempts = attempts + 1, owner = :owner, lease_until = :lease_until
  WHERE id = :batch AND state = 'in_doubt' AND attempts = :attempts
-RETURNING attempts;
+RETURNING attempts, head_sha256;
 
 -- name: resolve
 -- What a person says of a doubt. Resent bytes stay doubted: a repeat then proves the first try. They
@@ -154,22 +178,35 @@ RETURNING attempts;
 UPDATE batch
    SET state = :state, settled_at = :settled_at, reason = :reason, not_before = 0,
        accepted = CASE :state WHEN 'accepted' THEN calls ELSE 0 END,
-       doubted_at = CASE :state WHEN 'ready' THEN :now ELSE doubted_at END
+       doubted_at = CASE :state WHEN 'ready' THEN :now ELSE doubted_at END,
+       doubted_steady = CASE :state WHEN 'ready' THEN :steady ELSE doubted_steady END
  WHERE id = :batch AND run = :run AND state = 'in_doubt';
 
 -- name: insert_resolution
 INSERT INTO resolution (batch, at, who, outcome) VALUES (:batch, :now, :who, :state);
 
 -- name: all_doubts
-SELECT id AS batch, first_row, calls, attempts, doubted_at, reason FROM batch
+SELECT id AS batch, first_row, calls, attempts, sent_at, doubted_at, verdict, reason
+  FROM batch JOIN attempt ON attempt.batch = batch.id AND n = attempts
  WHERE run = :run AND state = 'in_doubt' ORDER BY first_row;
 
 -- name: set_control
 UPDATE run SET control = :control, reason = :reason
  WHERE id = :run AND control IN (SELECT value FROM json_each(:allowed));
 
--- name: set_flow
-UPDATE run SET flow_id = :flow_id WHERE id = :run;
+-- name: amend
+UPDATE run SET flow_id = :flow_id, not_after = :not_after WHERE id = :run;
+
+-- name: clock
+SELECT boot, zero FROM clock;
+
+-- name: set_clock
+INSERT INTO clock (id, boot, zero) VALUES (1, :boot, :zero)
+ON CONFLICT (id) DO UPDATE SET boot = excluded.boot, zero = excluded.zero;
+
+-- name: newest_moment
+-- The newest of the journal's own time that stands in it.
+SELECT coalesce(max(steady_at), 0) FROM attempt;
 
 -- name: next_lease
 -- When the first lease of somebody else's ends: until then a run with nothing ready is not over.

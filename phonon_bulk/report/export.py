@@ -48,6 +48,9 @@ def contacts(books: Books, run: int) -> Iterator[Contact]:
 
 
 def _of_batch(batch: SettledBatch) -> Iterator[Contact]:
+    if batch.calls is None:
+        yield from _of_damaged(batch)
+        return
     calls = orjson.loads(b"[" + batch.calls + b"]")
     details = _details(batch, [call["client-identifier"] for call in calls])
     for call, row, detail in zip(calls, batch.rows, details, strict=True):
@@ -60,6 +63,24 @@ def _of_batch(batch: SettledBatch) -> Iterator[Contact]:
             reason=reason,
             request_id=batch.request_id,
             phonon_uuid=detail.phonon_uuid if detail else None,
+            batch=batch.batch,
+            attempts=batch.attempts,
+            settled_at=batch.settled_at,
+        )
+
+
+def _of_damaged(batch: SettledBatch) -> Iterator[Contact]:
+    """Yield the contacts of a batch whose calls can't be read any more: their rows are known."""
+    reason = batch.reason or "the journal's copy of this call is damaged"
+    for row in batch.rows:
+        yield Contact(
+            row=row,
+            client_identifier=None,
+            contact_numbers=(),
+            state=_state(batch, None)[0],
+            reason=reason,
+            request_id=batch.request_id,
+            phonon_uuid=None,
             batch=batch.batch,
             attempts=batch.attempts,
             settled_at=batch.settled_at,

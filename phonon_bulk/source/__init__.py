@@ -13,7 +13,6 @@
 Everything a caller needs is named here.
 """
 
-from phonon_bulk.source.calls import Chunk
 from phonon_bulk.source.contacts import ContactList, open_list
 
-__all__ = ["Chunk", "ContactList", "open_list"]
+__all__ = ["ContactList", "open_list"]

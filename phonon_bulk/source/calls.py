@@ -6,13 +6,12 @@ takes as long as to write 10,000 calls.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from phonon_bulk.batch import EMPTY_BLOCK, CallBlock
+from phonon_bulk.batch import EMPTY_BLOCK, CallBlock, Chunk
 from phonon_bulk.call import RejectedRow
 from phonon_bulk.errors import ListError
 from phonon_bulk.source.columns import Columns
@@ -28,18 +27,6 @@ _ENGINE: dict[str, str | bool | int | float | list[str]] = {
     "autoload_known_extensions": False,
 }
 _CHUNK_ROWS = 20_000
-
-
-@dataclass(frozen=True, slots=True)
-class Chunk:
-    """Some rows of a list, read."""
-
-    calls: CallBlock
-    """May be empty."""
-    rejected: list[RejectedRow]
-    """The rows up to `last_row` that are no calls, in their order."""
-    last_row: int
-    """All rows up to and with this one are accounted for by the chunks so far."""
 
 
 def write_calls(columns: Columns, given: Given, tables: Iterator[pa.Table]) -> Iterator[Chunk]:

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from phonon_bulk.batch import Chunk
 from phonon_bulk.call import today_in_india
 from phonon_bulk.config import MappingSettings
 from phonon_bulk.errors import ListError
-from phonon_bulk.source.calls import Chunk, write_calls
+from phonon_bulk.source.calls import write_calls
 from phonon_bulk.source.columns import Columns, describe_difference, plan_columns
 from phonon_bulk.source.files import find_files
 from phonon_bulk.source.row import Given

@@ -16,8 +16,10 @@ from phonon_bulk.journal import (
     Claim,
     Control,
     Journal,
+    Moment,
     NextWork,
     Opened,
+    Repeat,
     SettledBatch,
     Settlement,
 )
@@ -26,11 +28,17 @@ from phonon_bulk.journal.sqlite import SqliteJournal
 
 ME, OTHER = "me", "other"
 NOW = 1_795_400_000.0
+LEASE = 60.0
 HEAD = b"h" * 32
 ACCEPTED = Settlement(State.ACCEPTED, "accepted", accepted=500, request_id="r-1")
 DOUBT = Settlement(State.IN_DOUBT, "lost", reason="no answer")
 AGAIN = Settlement(State.READY, "throttled", reason="HTTP 429", denied=True)
 REFUSED = Settlement(State.REFUSED, "bad_data", reason="Invalid Contact Number (205)")
+
+
+def at(seconds: float) -> Moment:
+    """Return a moment at which both clocks say the same."""
+    return Moment(seconds, seconds)
 
 
 @pytest.fixture
@@ -66,26 +74,26 @@ async def filled(journal: Journal, batches: int = 2, size: int = 500) -> int:
 
 async def claim(journal: Journal, run: int, limit: int = 1, owner: str = ME) -> list[Claim]:
     """Claim batches under a lease of a minute."""
-    return await journal.claim(run, owner=owner, limit=limit, now=NOW, lease_until=NOW + 60)
+    return await journal.claim(run, owner=owner, limit=limit, now=at(NOW), lease=LEASE)
 
 
 async def sending(journal: Journal, run: int) -> Claim:
     """Claim a batch and mark it as sending."""
     (one,) = await claim(journal, run)
-    await journal.send(one, HEAD, ME, NOW)
+    await journal.send(one, HEAD, ME, at(NOW), LEASE)
     return one
 
 
 async def next_work(journal: Journal, run: int, now: float = NOW) -> NextWork:
     """Say what a run waits for, doubts of the last ten minutes included."""
-    return await journal.next_work(run, now=now, since=now - 600, today=str(DAY))
+    return await journal.next_work(run, now=at(now), within=600, today=str(DAY))
 
 
 async def doubts(
     journal: Journal, run: int, now: float = NOW, but: tuple[int, ...] = ()
 ) -> list[Claim]:
     """Return what may be replayed of the doubts of the last ten minutes."""
-    return await journal.doubts(run, limit=9, now=now, since=now - 600, today=str(DAY), but=but)
+    return await journal.doubts(run, limit=9, now=at(now), within=600, today=str(DAY), but=but)
 
 
 def states(books: Callable[[], SqliteBooks], run: int) -> dict[State, int]:
@@ -224,7 +232,7 @@ async def test_a_batch_put_off_is_not_claimed_early(journal: Journal) -> None:
     await journal.settle(one.batch, later, ME, NOW)
     assert await claim(journal, run) == []
     assert (await next_work(journal, run)).not_before == NOW + 10
-    assert len(await journal.claim(run, owner=ME, limit=1, now=NOW + 10, lease_until=NOW + 60)) == 1
+    assert len(await journal.claim(run, owner=ME, limit=1, now=at(NOW + 10), lease=LEASE)) == 1
 
 
 async def test_released_batches_are_ready(journal: Journal) -> None:
@@ -335,10 +343,10 @@ async def test_guards(journal: Journal) -> None:
     with pytest.raises(TransitionError):
         await journal.settle(one.batch, ACCEPTED, ME, NOW)
     with pytest.raises(TransitionError):
-        await journal.send(one, HEAD, OTHER, NOW)
-    await journal.send(one, HEAD, ME, NOW)
+        await journal.send(one, HEAD, OTHER, at(NOW), LEASE)
+    await journal.send(one, HEAD, ME, at(NOW), LEASE)
     with pytest.raises(TransitionError):
-        await journal.send(one, HEAD, ME, NOW)
+        await journal.send(one, HEAD, ME, at(NOW), LEASE)
     with pytest.raises(TransitionError):
         await journal.release([one.batch], ME)
     with pytest.raises(TransitionError):
@@ -352,7 +360,7 @@ async def test_one_failure_takes_only_itself(journal: Journal) -> None:
     """Of changes committed together, the one that fails takes back nothing but itself."""
     run = await filled(journal, batches=20)
     claims = await claim(journal, run, limit=20)
-    sends = [journal.send(c, HEAD, OTHER if c is claims[7] else ME, NOW) for c in claims]
+    sends = [journal.send(c, HEAD, OTHER if c is claims[7] else ME, at(NOW), LEASE) for c in claims]
     results = await asyncio.gather(*sends, return_exceptions=True)
     assert [i for i, r in enumerate(results) if isinstance(r, TransitionError)] == [7]
     assert [r for r in results if not isinstance(r, TransitionError)] == [1] * 19
@@ -414,8 +422,8 @@ async def test_lost_leases(journal: Journal, books: Callable[[], SqliteBooks]) -
     run = await filled(journal, batches=2)
     await sending(journal, run)
     await claim(journal, run)
-    assert await journal.recover(NOW + 59) == (0, 0)
-    assert await journal.recover(NOW + 60) == (1, 1)
+    assert await journal.recover(at(NOW + 59)) == (0, 0)
+    assert await journal.recover(at(NOW + 60)) == (1, 1)
     assert states(books, run) == {State.READY: 1, State.IN_DOUBT: 1}
     assert "ended before" in (listed(books, run)[0].reason or "")
 
@@ -425,8 +433,8 @@ async def test_renewed_leases_are_kept(journal: Journal) -> None:
     run = await filled(journal, batches=2)
     await claim(journal, run)
     await claim(journal, run, owner=OTHER)
-    await journal.renew(ME, NOW + 600)
-    assert await journal.recover(NOW + 60) == (1, 0)
+    await journal.renew(ME, at(NOW), 600)
+    assert await journal.recover(at(NOW + 60)) == (1, 0)
     assert (await next_work(journal, run)).lease_until == NOW + 600
 
 
@@ -434,7 +442,7 @@ async def test_who_lost_a_lease_settles_nothing(journal: Journal) -> None:
     """A process that wakes up after its lease was lost cannot settle what is in doubt."""
     run = await filled(journal, batches=1)
     one = await sending(journal, run)
-    await journal.recover(NOW + 60)
+    await journal.recover(at(NOW + 60))
     with pytest.raises(TransitionError):
         await journal.settle(one.batch, ACCEPTED, ME, NOW + 61)
 
@@ -487,17 +495,17 @@ async def test_a_closed_journal_takes_nothing(path: Path) -> None:
     journal = SqliteJournal(path)
     await journal.close()
     with pytest.raises(JournalError, match="closed"):
-        await journal.recover(NOW)
+        await journal.recover(at(NOW))
 
 
-async def test_set_flow(journal: Journal, books: Callable[[], SqliteBooks]) -> None:
-    """The flow of a run can be mended; that of a run that is not there can't."""
+async def test_amend(journal: Journal, books: Callable[[], SqliteBooks]) -> None:
+    """The flow and the end of a run can be changed; those of a run that is not there can't."""
     run = await filled(journal)
-    await journal.set_flow(run, "QG8k000B")
+    await journal.amend(run, "QG8k000B", NOW)
     with books() as opened:
-        assert opened.run(run).flow_id == "QG8k000B"
+        assert (opened.run(run).flow_id, opened.run(run).not_after) == ("QG8k000B", NOW)
     with pytest.raises(TransitionError):
-        await journal.set_flow(run + 1, "QG8k000B")
+        await journal.amend(run + 1, "QG8k000B", None)
 
 
 async def test_reasons(journal: Journal, books: Callable[[], SqliteBooks]) -> None:
@@ -558,21 +566,132 @@ async def test_a_doubt_is_replayed(journal: Journal, books: Callable[[], SqliteB
     (claim,) = await doubts(journal, run, NOW + 10)
     assert (claim.replay, claim.doubted_at, claim.attempts) == (True, NOW, 1)
     assert claim.head_sha256 == HEAD
-    assert await journal.replay(claim, ME, NOW + 10, NOW + 70) == 2
+    assert await journal.replay(claim, ME, at(NOW + 10), LEASE) == 2
     with pytest.raises(TransitionError, match="no longer in doubt"):
-        await journal.replay(claim, OTHER, NOW + 10, NOW + 70)
+        await journal.replay(claim, OTHER, at(NOW + 10), LEASE)
     await journal.settle(claim.batch, ACCEPTED, ME, NOW + 11)
     assert states(books, run) == {State.ACCEPTED: 1}
 
 
-@pytest.mark.parametrize("now", [NOW + 601, NOW - 3600, NOW + 7 * 86400])
+@pytest.mark.parametrize(
+    ("wall", "steady"),
+    [
+        (NOW + 601, NOW + 601),
+        (NOW + 7 * 86400, NOW + 7 * 86400),
+        (NOW + 20, NOW + 601),  # the wall clock was set back since
+        (NOW - 7200, NOW + 601),
+        (NOW + 601, NOW + 20),  # the machine was stopped, and its own time with it
+    ],
+)
 async def test_an_old_doubt_waits(
-    journal: Journal, books: Callable[[], SqliteBooks], now: float
+    journal: Journal, books: Callable[[], SqliteBooks], wall: float, steady: float
 ) -> None:
-    """A doubt that is too old is not offered, nor one from the future of a clock set back."""
+    """A doubt that is too old by either clock is not offered, however the other was set."""
     run, _ = await doubted(journal, books)
-    assert await doubts(journal, run, now) == []
-    assert (await next_work(journal, run, now)).replay_at is None
+    window = {"now": Moment(wall, steady), "within": 600.0, "today": str(DAY)}
+    assert await journal.doubts(run, limit=9, but=(), **window) == []  # type: ignore[arg-type]
+    assert (await journal.next_work(run, **window)).replay_at is None  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("wall", [NOW - 7200, NOW - 86_400 * 30])
+async def test_a_clock_set_back_stops_no_replay(
+    journal: Journal, books: Callable[[], SqliteBooks], wall: float
+) -> None:
+    """A doubt from the wall clock's future is young by the journal's own time, and offered."""
+    run, _ = await doubted(journal, books)
+    now = Moment(wall, NOW + 10)
+    found = await journal.doubts(run, limit=9, now=now, within=600, today=str(DAY), but=())
+    assert len(found) == 1
+
+
+# ---- bytes that went out before
+
+
+async def again(journal: Journal, rows: range = range(1, 501)) -> int:
+    """Open another run with the very bytes of the first batch of `filled`."""
+    run = (await journal.open_run(make_run(), NOW)).run
+    await journal.append(run, [make_batch(rows)], [], after_row=0, last_row=len(rows))
+    return run
+
+
+@pytest.mark.parametrize(
+    ("settlement", "words"),
+    [(ACCEPTED, "were accepted"), (DOUBT, "may have been taken"), (None, "may have been taken")],
+)
+async def test_a_repeat_is_caught(
+    journal: Journal,
+    books: Callable[[], SqliteBooks],
+    settlement: Settlement | None,
+    words: str,
+) -> None:
+    """Bytes that were taken, or may have been, are refused before they are sent again."""
+    first = await filled(journal, batches=1)
+    one = await sending(journal, first)
+    if settlement:
+        await journal.settle(one.batch, settlement, ME, NOW)
+    run = await again(journal)
+    (two,) = await claim(journal, run)
+    sent = await journal.send(two, HEAD, ME, at(NOW), LEASE)
+    assert isinstance(sent, Repeat)
+    (batch,) = listed(books, run)
+    assert (batch.state, batch.attempts, batch.reason) == (State.REFUSED, 0, sent.reason)
+    assert f"repeats run {first}" in sent.reason
+    assert words in sent.reason
+
+
+async def test_what_was_not_taken_is_no_repeat(journal: Journal) -> None:
+    """Bytes that were surely not placed, or went out with another head, may be sent."""
+    first = await filled(journal, batches=1)
+    one = await sending(journal, first)
+    await journal.settle(one.batch, AGAIN, ME, NOW)
+    (two,) = await claim(journal, await again(journal))
+    assert await journal.send(two, HEAD, ME, at(NOW), LEASE) == 1
+    (one,) = await claim(journal, first)
+    assert isinstance(await journal.send(one, HEAD, ME, at(NOW), LEASE), Repeat)
+    (other,) = await claim(journal, await again(journal))
+    assert await journal.send(other, b"o" * 32, ME, at(NOW), LEASE) == 1
+
+
+async def test_a_batch_is_no_repeat_of_itself(journal: Journal) -> None:
+    """What a person has sent again, though it may have been taken, does go out."""
+    run = await filled(journal, batches=1)
+    one = await sending(journal, run)
+    await journal.settle(one.batch, DOUBT, ME, NOW)
+    await journal.resolve(run, [one.batch], State.READY, who="a@b", now=at(NOW))
+    (two,) = await claim(journal, await again(journal))
+    assert isinstance(await journal.send(two, HEAD, ME, at(NOW), LEASE), Repeat)
+    (one,) = await claim(journal, run)
+    assert await journal.send(one, HEAD, ME, at(NOW), LEASE) == 2
+
+
+async def test_refused_unsent(journal: Journal, books: Callable[[], SqliteBooks]) -> None:
+    """A claimed batch that can't be sent is refused by its holder, with the reason."""
+    run = await filled(journal, batches=1)
+    (one,) = await claim(journal, run)
+    with pytest.raises(TransitionError):
+        await journal.refuse(one.batch, OTHER, NOW, "damaged")
+    await journal.refuse(one.batch, ME, NOW, "damaged")
+    assert [(b.state, b.reason) for b in listed(books, run)] == [(State.REFUSED, "damaged")]
+
+
+async def test_sending_renews_the_lease(journal: Journal) -> None:
+    """A batch that waited long for its turn is held for a whole lease once it is being sent."""
+    run = await filled(journal, batches=1)
+    (one,) = await claim(journal, run)
+    await journal.send(one, HEAD, ME, at(NOW + 59), LEASE)
+    assert await journal.recover(at(NOW + 100)) == (0, 0)
+    assert await journal.recover(at(NOW + 119)) == (0, 1)
+
+
+async def test_a_run_is_found_by_what_it_is(
+    journal: Journal, books: Callable[[], SqliteBooks]
+) -> None:
+    """The books know the newest run of a campaign and list, without opening one."""
+    with books() as opened:
+        assert opened.find("x") is None
+        await journal.open_run(make_run(identity="x"), NOW)
+        await journal.open_run(make_run(identity="x"), NOW, again=True)
+        assert opened.find("x") == 2
 
 
 async def test_a_doubt_of_a_past_date_waits(
@@ -581,7 +700,7 @@ async def test_a_doubt_of_a_past_date_waits(
     """A replay that would be refused for its date proves nothing, so it is not offered."""
     run, _ = await doubted(journal, books)
     tomorrow = str(DAY + timedelta(days=1))
-    found = await journal.doubts(run, limit=9, now=NOW + 10, since=NOW, today=tomorrow, but=())
+    found = await journal.doubts(run, limit=9, now=at(NOW + 10), within=600, today=tomorrow, but=())
     assert found == []
 
 
@@ -599,7 +718,7 @@ async def test_a_replay_without_an_answer_keeps_the_first_moment(
     """However often it is replayed, a doubt's age is that of its first sending."""
     run, _ = await doubted(journal, books)
     (claim,) = await doubts(journal, run, NOW + 10)
-    await journal.replay(claim, ME, NOW + 10, NOW + 70)
+    await journal.replay(claim, ME, at(NOW + 10), LEASE)
     await journal.settle(claim.batch, DOUBT, ME, NOW + 11)
     (claim,) = await doubts(journal, run, NOW + 12)
     assert (claim.doubted_at, claim.attempts) == (NOW, 2)
@@ -613,12 +732,12 @@ async def test_a_person_settles_a_doubt(
     run, batch = await doubted(journal, books)
     with books() as opened:
         assert [(d.batch, d.calls, d.attempts) for d in opened.doubts(run)] == [(batch, 500, 1)]
-    await journal.resolve(run, [batch], outcome, who="asha@desk", now=NOW + 99)
+    await journal.resolve(run, [batch], outcome, who="asha@desk", now=at(NOW + 99))
     (found,) = listed(books, run)
     assert found.state is outcome
     assert found.reason is None if outcome is State.READY else "asha@desk" in (found.reason or "")
     with pytest.raises(RunError, match="in doubt"):
-        await journal.resolve(run, [batch], outcome, who="asha@desk", now=NOW + 100)
+        await journal.resolve(run, [batch], outcome, who="asha@desk", now=at(NOW + 100))
 
 
 async def test_resolving_is_all_or_nothing(
@@ -628,9 +747,9 @@ async def test_resolving_is_all_or_nothing(
     run, batch = await doubted(journal, books)
     for numbers in ([batch, batch + 7], [batch + 7]):
         with pytest.raises(RunError):
-            await journal.resolve(run, numbers, State.ACCEPTED, who="a@b", now=NOW)
+            await journal.resolve(run, numbers, State.ACCEPTED, who="a@b", now=at(NOW))
     with pytest.raises(RunError):
-        await journal.resolve(run + 1, [batch], State.ACCEPTED, who="a@b", now=NOW)
+        await journal.resolve(run + 1, [batch], State.ACCEPTED, who="a@b", now=at(NOW))
     assert states(books, run) == {State.IN_DOUBT: 1}
 
 
@@ -639,7 +758,7 @@ async def test_resent_bytes_are_still_doubted(
 ) -> None:
     """What a person has sent again is remembered as perhaps taken: a repeat then proves it."""
     run, batch = await doubted(journal, books)
-    await journal.resolve(run, [batch], State.READY, who="a@b", now=NOW + 99)
+    await journal.resolve(run, [batch], State.READY, who="a@b", now=at(NOW + 99))
     (claim_,) = await claim(journal, run)
     assert (claim_.replay, claim_.doubted_at) == (False, NOW + 99)
 
@@ -651,7 +770,7 @@ async def test_resolving_follows_the_diagram(
     """A person can't move a doubt to any other state."""
     run, batch = await doubted(journal, books)
     with pytest.raises(TransitionError):
-        await journal.resolve(run, [batch], state, who="a@b", now=NOW)
+        await journal.resolve(run, [batch], state, who="a@b", now=at(NOW))
 
 
 # ---- processes that end
@@ -663,13 +782,13 @@ async def test_what_a_dead_process_held_is_taken_back_at_once(
     """A process that has ended without a word is not waited for, whatever its leases say."""
     run = await filled(journal, batches=2)
     other = SqliteJournal(path)
-    await other.claim(run, owner=other.owner, limit=1, now=NOW, lease_until=NOW + 3600)
-    (one,) = await other.claim(run, owner=other.owner, limit=1, now=NOW, lease_until=NOW + 3600)
-    await other.send(one, HEAD, other.owner, NOW)
-    assert await journal.recover(NOW) == (0, 0)
+    await other.claim(run, owner=other.owner, limit=1, now=at(NOW), lease=3600)
+    (one,) = await other.claim(run, owner=other.owner, limit=1, now=at(NOW), lease=3600)
+    await other.send(one, HEAD, other.owner, at(NOW), LEASE)
+    assert await journal.recover(at(NOW)) == (0, 0)
     os.close(other._sign._descriptor)  # what the system does when a process ends
     other._sign._descriptor = -1
-    assert await journal.recover(NOW, replay_after=5) == (1, 1)
+    assert await journal.recover(at(NOW), replay_after=5) == (1, 1)
     assert states(books, run) == {State.READY: 1, State.IN_DOUBT: 1}
     assert await doubts(journal, run, NOW + 4) == []
     assert len(await doubts(journal, run, NOW + 5)) == 1
@@ -681,7 +800,7 @@ async def test_the_signs_of_the_dead_are_swept_away(path: Path, journal: Journal
     dead, alive = SqliteJournal(path), SqliteJournal(path)
     os.close(dead._sign._descriptor)
     dead._sign._descriptor = -1
-    await journal.recover(NOW)
+    await journal.recover(at(NOW))
     left = {file.name.rsplit("-", 1)[-1] for file in path.parent.glob("*-alive-*")}
     assert left == {one.owner.rsplit(":", 1)[-1] for one in (journal, alive)}
     await dead._writer.close()

@@ -10,6 +10,7 @@ from phonon_bulk.batch import Head, room_for_calls
 from phonon_bulk.config import MappingSettings
 from phonon_bulk.dispatch import Dispatcher, Pace
 from phonon_bulk.endpoint import Endpoint
+from phonon_bulk.journal import Moment
 from phonon_bulk.journal.sqlite import SqliteJournal
 from phonon_bulk.limiter import Limiter
 from phonon_bulk.response import Answer, Verdict
@@ -55,7 +56,7 @@ class Catcher:
     def __init__(self) -> None:
         self.bodies: list[bytes] = []
 
-    async def post(self, body: bytes) -> Answer:
+    async def post(self, body: bytes, _held: object) -> Answer:
         """Accept a body."""
         self.bodies.append(body)
         return Answer(Verdict.ACCEPTED, "Accepted", request_id="r")
@@ -84,7 +85,7 @@ async def test_the_body_is_as_phonon_describes_it(tmp_path: Path) -> None:
         head,
         run=run,
         pace=Pace(workers=1),
-        clock=lambda: NOON,
+        clock=lambda: Moment(NOON, NOON),
     ).run(stop)
     await journal.close()
     assert catcher.bodies == [BODY]

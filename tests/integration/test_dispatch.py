@@ -17,7 +17,7 @@ from phonon_bulk.call import INDIA, encode
 from phonon_bulk.dispatch import REFUSALS_BEFORE_STOP, Dispatcher, Ending, Outcome, Pace
 from phonon_bulk.endpoint import Endpoint
 from phonon_bulk.errors import JournalError
-from phonon_bulk.journal import Claim, Control, FrozenBatch, RunCounts
+from phonon_bulk.journal import Claim, Control, FrozenBatch, Moment, Repeat, RunCounts
 from phonon_bulk.journal.books import SqliteBooks
 from phonon_bulk.journal.frozen import freeze
 from phonon_bulk.journal.sqlite import SqliteJournal
@@ -35,6 +35,12 @@ QUICK = Pace(
 REPLAYING = replace(QUICK, replay_after=0.01, replay_within=600)
 OK = Answer(Verdict.ACCEPTED, "Accepted", http_status=202, code=202, request_id="r")
 
+
+def at(seconds: float) -> Moment:
+    """Return a moment at which both clocks say the same."""
+    return Moment(seconds, seconds)
+
+
 Say = Callable[[int, bytes], Awaitable[Answer]]
 
 
@@ -47,8 +53,10 @@ class Script:
     at_once: int = 0
     most_at_once: int = 0
 
-    async def post(self, body: bytes) -> Answer:
+    async def post(self, body: bytes, held: Callable[[], bool] = lambda: True) -> Answer:
         """Answer one body."""
+        if not held():
+            return Answer(Verdict.HELD_BACK, "it could no longer be sent when its turn came")
         number = len(self.bodies)
         self.bodies.append(body)
         self.at_once += 1
@@ -97,7 +105,7 @@ def dispatcher(
 ) -> Dispatcher:
     """Return what sends a run to a script, at noon of the day of its calls."""
     head = Head(SECURITY_ID, FLOW_ID)
-    more = {"clock": lambda: NOON, "chance": lambda: 1.0, **more}
+    more = {"clock": lambda: at(NOON), "chance": lambda: 1.0, **more}
     endpoint = cast(Endpoint, script)
     return Dispatcher(journal, endpoint, Limiter(None), head, run=run, pace=pace, **more)
 
@@ -270,7 +278,7 @@ async def test_a_whole_batch_too_late(journal: SqliteJournal) -> None:
     """A batch whose start date is past at +05:30 is expired and not sent."""
     run = await opened(journal, make_batch([1, 2, 3]))
     tomorrow = datetime.combine(DAY + timedelta(days=1), datetime.min.time(), INDIA).timestamp()
-    _, script, books = await sent(journal, run, answers(), clock=lambda: tomorrow)
+    _, script, books = await sent(journal, run, answers(), clock=lambda: at(tomorrow))
     assert script.bodies == []
     assert books.batches == {State.EXPIRED: 1}
 
@@ -279,7 +287,7 @@ async def test_the_last_second_of_its_day(journal: SqliteJournal) -> None:
     """Until midnight at +05:30 it is sent, whatever the date is elsewhere."""
     run = await opened(journal, make_batch([1, 2, 3]))
     midnight = datetime.combine(DAY + timedelta(days=1), datetime.min.time(), INDIA).timestamp()
-    _, _, books = await sent(journal, run, answers(), clock=lambda: midnight - 1)
+    _, _, books = await sent(journal, run, answers(), clock=lambda: at(midnight - 1))
     assert books.batches == {State.ACCEPTED: 1}
 
 
@@ -289,7 +297,7 @@ async def test_only_the_late_calls_of_a_batch_expire(journal: SqliteJournal) -> 
     data = b",".join(encode(make_call(row, day)) for row, day in enumerate(days, 1))
     run = await opened(journal, freeze(Batch(data, range(1, 5), DAY)))
     tomorrow = NOON + 86_400
-    _, script, books = await sent(journal, run, answers(), clock=lambda: tomorrow)
+    _, script, books = await sent(journal, run, answers(), clock=lambda: at(tomorrow))
     calls = orjson.loads(script.bodies[0])["calls"]
     assert [call["client-identifier"] for call in calls] == ["ACC0000002", "ACC0000004"]
     assert (books.calls[State.EXPIRED], books.accepted) == (2, 2)
@@ -337,8 +345,8 @@ async def test_rows_still_to_come_are_waited_for(journal: SqliteJournal) -> None
 async def test_what_another_process_left_is_taken_up(journal: SqliteJournal) -> None:
     """A claim whose lease has ended is sent; what that process was sending is in doubt."""
     run = await opened(journal, make_batch([1]), make_batch([2]), make_batch([3]))
-    lost = await journal.claim(run, owner="dead", limit=2, now=NOON, lease_until=NOON - 1)
-    await journal.send(lost[0], b"h" * 32, "dead", NOON)
+    lost = await journal.claim(run, owner="dead", limit=2, now=at(NOON), lease=-1)
+    await journal.send(lost[0], b"h" * 32, "dead", at(NOON), -1)
     _, script, books = await sent(journal, run, answers())
     assert len(script.bodies) == 2
     assert books.batches == {State.ACCEPTED: 2, State.IN_DOUBT: 1}
@@ -350,12 +358,12 @@ async def test_who_lost_the_lease_does_not_send(journal: SqliteJournal) -> None:
 
     class Suspended(Limiter):
         async def acquire(self, calls: int) -> float:
-            await journal.recover(NOON + 1000)  # another process sees that the lease is over
+            await journal.recover(at(NOON + 1000))  # another process sees that the lease is over
             taken = await journal.claim(
-                run, owner="other", limit=1, now=NOON + 1000, lease_until=NOON + 2000
+                run, owner="other", limit=1, now=at(NOON + 1000), lease=1000
             )
             if taken:
-                await journal.send(taken[0], b"h" * 32, "other", NOON + 1000)
+                await journal.send(taken[0], b"h" * 32, "other", at(NOON + 1000), 1000)
             return await super().acquire(calls)
 
     script = Script(answers())
@@ -420,8 +428,10 @@ async def test_nothing_is_posted_after_an_abort(journal: SqliteJournal) -> None:
     ours = dispatcher(journal, run, script)
     mark = journal.send
 
-    async def slow(claim: Claim, head_sha256: bytes, owner: str, now: float) -> int:
-        attempt = await mark(claim, head_sha256, owner, now)
+    async def slow(
+        claim: Claim, head_sha256: bytes, owner: str, now: Moment, lease: float
+    ) -> int | Repeat:
+        attempt = await mark(claim, head_sha256, owner, now, lease)
         ours.abort()
         return attempt
 
@@ -466,7 +476,7 @@ async def test_the_clock_jumps_past_our_own_leases(journal: SqliteJournal) -> No
         return OK
 
     stop = asyncio.Event()
-    ours = dispatcher(journal, run, Script(say), clock=lambda: clock[0])
+    ours = dispatcher(journal, run, Script(say), clock=lambda: at(clock[0]))
     sending = asyncio.create_task(ours.run(stop))
     await until(lambda: counts(journal, run).batches == {State.ACCEPTED: 2})
     stop.set()
@@ -480,8 +490,8 @@ async def test_a_lost_claim_harms_nobody_else(journal: SqliteJournal) -> None:
 
     async def say(number: int, _body: bytes) -> Answer:
         if number == 0:
-            await journal.recover(NOON + 1000)
-            await journal.claim(run, owner="other", limit=9, now=NOON, lease_until=NOON + 9999)
+            await journal.recover(at(NOON + 1000))
+            await journal.claim(run, owner="other", limit=9, now=at(NOON), lease=9999)
             stop.set()
         await asyncio.sleep(0.02)
         return OK
@@ -524,10 +534,10 @@ async def test_a_few_bad_calls_in_a_row_are_no_reason_to_stop(journal: SqliteJou
     assert (books.accepted, books.calls[State.REFUSED]) == (1440, 60)
 
 
-def growing() -> Callable[[], float]:
+def growing() -> Callable[[], Moment]:
     """Return a clock that goes on by a second with every look."""
     moments = itertools.count(NOON, 1.0)
-    return lambda: next(moments)
+    return lambda: at(next(moments))
 
 
 async def test_a_lost_answer_is_replayed_byte_for_byte(journal: SqliteJournal) -> None:
@@ -598,15 +608,18 @@ async def test_a_process_that_was_suspended_does_not_post(journal: SqliteJournal
     run = await opened(journal, make_batch([1]))
     script, stop = Script(answers()), asyncio.Event()
     mark = journal.send
+    clock = [at(NOON)]
 
-    async def slow(claim: Claim, head_sha256: bytes, owner: str, now: float) -> int:
-        attempt = await mark(claim, head_sha256, owner, now)
-        await asyncio.sleep(0.1)
+    async def slow(
+        claim: Claim, head_sha256: bytes, owner: str, now: Moment, lease: float
+    ) -> int | Repeat:
+        attempt = await mark(claim, head_sha256, owner, now, lease)
+        clock[0] = at(NOON + 3600)
         stop.set()
         return attempt
 
     journal.send = slow  # type: ignore[method-assign]
-    ours = dispatcher(journal, run, script, replace(QUICK, lease=0.05))
+    ours = dispatcher(journal, run, script, clock=lambda: clock[0])
     await asyncio.wait_for(ours.run(stop), 20)
     assert script.bodies == []
     assert counts(journal, run).batches == {State.READY: 1}

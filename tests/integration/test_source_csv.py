@@ -14,11 +14,11 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from phonon_bulk.batch import room_for_calls
+from phonon_bulk.batch import Chunk, room_for_calls
 from phonon_bulk.call import RejectedRow
 from phonon_bulk.config import MappingSettings
 from phonon_bulk.errors import ListError
-from phonon_bulk.source import Chunk, ContactList, open_list, scan
+from phonon_bulk.source import ContactList, open_list, scan
 
 NOW = datetime(2026, 11, 24, 4, 30, tzinfo=UTC).timestamp()  # 10:00 in India
 ROOM = room_for_calls("QG8k000A", 64)

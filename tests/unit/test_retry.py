@@ -42,6 +42,7 @@ FIRST_TRY = {
     Verdict.ACCOUNT: Action.AGAIN,
     Verdict.THROTTLED: Action.AGAIN,
     Verdict.NOT_SENT: Action.AGAIN,
+    Verdict.HELD_BACK: Action.AGAIN,
     Verdict.UNCLEAR: Action.DOUBT,
     Verdict.LOST: Action.DOUBT,
 }
@@ -52,6 +53,7 @@ REPLAY = {
     Verdict.ACCOUNT: Action.DOUBT,
     Verdict.THROTTLED: Action.DOUBT,
     Verdict.NOT_SENT: Action.DOUBT,
+    Verdict.HELD_BACK: Action.DOUBT,
 }
 
 
@@ -99,6 +101,19 @@ def test_variants_come_to_an_end() -> None:
     """After the last variant, the repeat is refused rather than tried for ever."""
     decision = decide(of(Verdict.REPEATED), facts(denied=True, variant=MAX_VARIANT))
     assert decision.action is Action.REFUSE
+
+
+def test_a_repeat_proves_nothing_where_both_may_be_meant() -> None:
+    """A doubt whose bytes were also answered no: which of the two is remembered, nobody knows."""
+    decision = decide(of(Verdict.REPEATED), facts(doubted=True, denied=True))
+    assert decision.action is Action.DOUBT
+    assert "proves nothing" in (decision.reason or "")
+
+
+def test_what_is_held_back_says_nothing_of_the_endpoint() -> None:
+    """A request that this program kept back lets nobody rest."""
+    assert not decide(of(Verdict.HELD_BACK), facts()).rest
+    assert decide(of(Verdict.NOT_SENT), facts()).rest
 
 
 def test_a_repeat_on_a_replay_is_marked() -> None:

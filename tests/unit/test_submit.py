@@ -8,10 +8,9 @@ from builders import make_call
 from hypothesis import given
 from hypothesis import strategies as st
 
-from phonon_bulk.batch import CallBlock
+from phonon_bulk.batch import CallBlock, Chunk
 from phonon_bulk.call import RejectedRow, encode
 from phonon_bulk.journal.frozen import thaw, thaw_rows
-from phonon_bulk.source import Chunk
 from phonon_bulk.submit import Portion, portions
 
 SMALL_ROOM = 700

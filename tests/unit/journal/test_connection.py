@@ -129,7 +129,8 @@ def test_reading_can_not_write(tmp_path: Path) -> None:
         ("database is locked", "another program"),
         ("database disk image is malformed", "damaged"),
         ("file is not a database", "no journal"),
-        ("disk I/O error", "disk I/O error"),
+        ("disk I/O error", "failing"),
+        ("interrupted", "interrupted"),
     ],
 )
 def test_errors_in_words(text: str, words: str) -> None:

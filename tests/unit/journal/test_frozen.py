@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from phonon_bulk.batch import Batch
-from phonon_bulk.errors import JournalError
+from phonon_bulk.errors import DamagedBodyError
 from phonon_bulk.journal.frozen import compress, freeze, thaw, thaw_rows
 
 
@@ -41,7 +41,7 @@ def test_damage_is_noticed() -> None:
     """One flipped bit in a frozen body is an error, not other bytes to a customer."""
     frame = bytearray(compress(make_data(range(1, 400))))
     frame[len(frame) // 2] ^= 1
-    with pytest.raises(JournalError, match="damaged"):
+    with pytest.raises(DamagedBodyError, match="can't be read"):
         thaw(bytes(frame))
 
 

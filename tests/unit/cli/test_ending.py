@@ -2,7 +2,7 @@
 
 import pytest
 
-from phonon_bulk.cli.sending import how_to_mend
+from phonon_bulk.cli.ending import how_to_mend
 from phonon_bulk.response import _ERRORS, _STATUSES, Verdict
 
 STOPPING = [

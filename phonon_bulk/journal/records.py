@@ -1,0 +1,218 @@
+"""What the journal takes and hands out: runs, claims, settlements, counts."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from hashlib import sha256
+
+from phonon_bulk.batch import State
+
+
+class Control(StrEnum):
+    """What is to happen with a run."""
+
+    GO = "go"
+    PAUSED = "paused"
+    """By a person."""
+    STOPPED = "stopped"
+    """By the program, because the provider would refuse everything."""
+    CANCELLED = "cancelled"
+    """By a person, for good."""
+
+
+@dataclass(frozen=True, slots=True)
+class NewRun:
+    """A run as it is opened, before any row of its list was read."""
+
+    campaign: str
+    account: str
+    endpoint: str
+    flow_id: str
+    definition: str
+    """The campaign as JSON, so that a resumed run needs no campaign file."""
+    list: str
+    """JSON: the paths of the list's files and the number of their bytes."""
+    list_sha256: str
+    identity: str
+    """By which the same campaign with the same list is recognised; see `identity_of`."""
+    not_after: float | None
+    """Seconds since the epoch after which nothing of it is sent; None is no end."""
+
+
+def identity_of(
+    campaign: str, account: str, endpoint: str, list_sha256: str, day: str | None = None
+) -> str:
+    """Return what makes a run the same as another: who sends which list under which name.
+
+    With a `day` (YYYY-MM-DD) it is another run on another day. Neither the flow nor the mapping is
+    part of it: a flow id that was mended after a failure must not begin the list anew.
+    """
+    parts = [campaign, account, endpoint, list_sha256, *([day] if day else [])]
+    return sha256("\0".join(parts).encode()).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """The run of a campaign and list: begun just now, or found."""
+
+    run: int
+    is_new: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Run(NewRun):
+    """A run as the journal knows it."""
+
+    id: int
+    variant: int
+    """The variant that its bodies begin with: 1 for the second run of the same list, and so on."""
+    created_at: float
+    read_at: float | None
+    """When the last row of the list was in the journal; None while rows are to come."""
+    whole: int
+    """0 if the rest of the list was given up, so that rows are missing for good."""
+    control: Control
+    reason: str | None
+    rows: int
+    """Rows of the list accounted for so far; reading goes on after this one."""
+    rejected: int
+    suppressed: int
+    duplicates: int
+    calls: int
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Claim:
+    """A batch that this process holds under a lease, with all that is needed to send it."""
+
+    batch: int
+    run: int
+    first_row: int
+    calls: int
+    start_date: str
+    """The earliest start date among the calls, YYYY-MM-DD at +05:30."""
+    sha256: bytes
+    variant: int
+    head_sha256: bytes | None
+    attempts: int
+    doubted_at: float | None
+    """When these bytes first left and may have arrived; None if they surely did not."""
+    denied: bool
+    """An earlier attempt with these bytes was answered with a clear no."""
+    body: bytes = field(default=b"")
+    rows: bytes | None = None
+    replay: bool = False
+    """It is in doubt, and not held: `Journal.replay` takes it."""
+
+    def __repr__(self) -> str:
+        """Show nothing of the calls."""
+        return f"Claim(batch={self.batch}, run={self.run}, calls={self.calls})"
+
+
+@dataclass(frozen=True, slots=True)
+class Repeat:
+    """What came of a batch whose very bytes went out before, from another batch: it is refused."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Settlement:
+    """What became of one attempt: the batch's next state and what is to be remembered of it."""
+
+    state: State
+    verdict: str
+    reason: str | None = None
+    accepted: int = 0
+    """Calls placed; only with ACCEPTED."""
+    request_id: str | None = None
+    answer: bytes | None = None
+    """The provider's body, kept where it says more than a request-id."""
+    not_before: float = 0.0
+    """Of the journal's own time."""
+    variant: int = 0
+    denied: bool = False
+    http_status: int | None = None
+    code: int | None = None
+    message: str | None = None
+
+    def __repr__(self) -> str:
+        """Show nothing of the answer."""
+        return f"Settlement({self.state}, {self.verdict}, reason={self.reason!r})"
+
+
+@dataclass(frozen=True, slots=True)
+class NextWork:
+    """Why nothing could be claimed, and when there may be something again."""
+
+    control: Control
+    reading: bool
+    """Rows of the list are still to come."""
+    not_before: float | None
+    """The earliest moment at which a ready batch may be claimed; None if none is ready. This and
+    the next two are of the journal's own time."""
+    lease_until: float | None
+    """When the first lease ends, whoever holds it; None if none is held."""
+    replay_at: float | None = None
+    """The earliest moment at which a doubt may be replayed; None if there is none."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunCounts:
+    """The sums of a run's batches by state, and the requests made."""
+
+    batches: dict[State, int]
+    calls: dict[State, int]
+    accepted: int
+    requests: int
+    settled_at: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Doubt:
+    """A batch in doubt, for whoever is to settle it."""
+
+    batch: int
+    first_row: int
+    calls: int
+    attempts: int
+    sent_at: float
+    """When its bytes left last."""
+    doubted_at: float
+    """When they left first."""
+    verdict: str | None
+    """What came back last: `lost`, `unclear`, …; None if the process ended before anything did."""
+    reason: str | None
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class SettledBatch:
+    """A batch with its calls, for the export; it may as well be on its way still."""
+
+    batch: int
+    state: State
+    reason: str | None
+    request_id: str | None
+    accepted: int
+    attempts: int
+    settled_at: float | None
+    rows: Sequence[int]
+    calls: bytes | None
+    """The calls joined by commas; None if they can't be read any more."""
+    answer: bytes | None
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Contact:
+    """One line of the export: what became of one contact."""
+
+    row: int
+    client_identifier: str | None
+    contact_numbers: tuple[str, ...]
+    state: str
+    reason: str | None
+    request_id: str | None
+    phonon_uuid: str | None
+    batch: int | None
+    attempts: int
+    settled_at: float | None
