@@ -102,7 +102,10 @@ def _after_repeat(answer: Answer, facts: Facts) -> Decision:
         )
         return Decision(Action.DOUBT, reason, facts.variant)
     if facts.doubted:
-        reason = "taken at an earlier try, whose answer with the request-id was lost"
+        reason = (
+            "taken at an earlier try, whose answer was lost: with it the request-id, and which of "
+            "its calls were left out, if any were"
+        )
         return Decision(Action.ACCEPT, reason, facts.variant)
     if facts.denied and facts.variant < MAX_VARIANT:
         return Decision(Action.AGAIN, _quoted(answer), facts.variant + 1)

@@ -13,6 +13,7 @@ from phonon_bulk.config.campaign import Campaign, MappingSettings, Once, load_ca
 from phonon_bulk.config.files import find_settings_file
 from phonon_bulk.config.load import load_settings
 from phonon_bulk.config.settings import (
+    DEFAULT_ACCOUNT,
     AccountSettings,
     EndpointName,
     EndpointSettings,
@@ -24,6 +25,7 @@ from phonon_bulk.config.settings import (
 )
 
 __all__ = [
+    "DEFAULT_ACCOUNT",
     "AccountSettings",
     "Campaign",
     "EndpointName",

@@ -320,8 +320,10 @@ class Dispatcher:
     # ---- what follows from an answer
 
     async def _conclude(self, claim: Claim, calls: bytes, answer: Answer, sent_at: float) -> None:
-        doubted = claim.doubted_at is not None
-        facts = Facts(claim.calls, claim.variant, doubted, claim.denied)
+        # What is known of earlier bytes speaks of these only if they are the same.
+        same = claim.head_sha256 == self._head.digest(claim.variant)
+        doubted = same and claim.doubted_at is not None
+        facts = Facts(claim.calls, claim.variant, doubted, same and claim.denied)
         answer = check_partial(answer, identifiers_of(answer, calls))
         decision = decide(answer, facts)
         if self._health.learn(answer, decision, sent_at):

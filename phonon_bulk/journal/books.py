@@ -37,12 +37,16 @@ class SqliteBooks:
 
     @contextmanager
     def snapshot(self) -> Iterator[None]:
-        """See `Books`."""
+        """See `Books`. One within another is part of it."""
+        if self._connection.in_transaction:
+            yield
+            return
         self._connection.execute("BEGIN")
         try:
             yield
         finally:
-            self._connection.execute("COMMIT")
+            if self._connection.in_transaction:  # what failed may have ended it
+                self._connection.execute("ROLLBACK")
 
     def run(self, run: int) -> Run:
         """See `Books`."""
@@ -65,8 +69,8 @@ class SqliteBooks:
         rows = list(self._rows("counts", run=run))
         settled = [row["settled_at"] for row in rows if row["settled_at"] is not None]
         return RunCounts(
-            batches={State(row["state"]): row["batches"] for row in rows},
-            calls={State(row["state"]): row["calls"] for row in rows},
+            batches={self._state(row): row["batches"] for row in rows},
+            calls={self._state(row): row["calls"] for row in rows},
             accepted=sum(row["accepted"] for row in rows),
             requests=sum(row["requests"] for row in rows),
             settled_at=max(settled, default=None),
@@ -91,7 +95,7 @@ class SqliteBooks:
         for row in self._rows("settled_batches", run=run):
             yield SettledBatch(
                 batch=row["id"],
-                state=State(row["state"]),
+                state=self._state(row),
                 reason=row["reason"],
                 request_id=row["request_id"],
                 accepted=row["accepted"],
@@ -112,6 +116,12 @@ class SqliteBooks:
                 contact_numbers=tuple(orjson.loads(row["contact_numbers"])),
                 fields=row["fields"],
             )
+
+    def _state(self, row: sqlite3.Row) -> State:
+        try:
+            return State(row["state"])
+        except ValueError:
+            raise explain(sqlite3.DatabaseError("malformed"), self.path) from None
 
     def _rows(self, name: str, **values: Any) -> Iterator[sqlite3.Row]:
         try:

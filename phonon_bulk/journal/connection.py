@@ -15,6 +15,9 @@ APPLICATION_ID = 0x50484F4E
 BUSY_SECONDS = 30.0
 """How long a write waits for another process that writes, if nobody says otherwise."""
 
+_SHORT_SECONDS = 2.0
+"""How long is waited where somebody only wants to know."""
+
 _OLDEST_SQLITE = (3, 37, 0)  # STRICT tables
 
 
@@ -41,6 +44,21 @@ def connect(path: Path, busy_seconds: float = BUSY_SECONDS) -> sqlite3.Connectio
     except (OSError, sqlite3.Error) as error:
         raise unusable(error, path) from None
     return connection
+
+
+def try_to_write(path: Path) -> None:
+    """Begin to write in a journal, and take it back.
+
+    Raises JournalUnusable as `connect` does, JournalError if it can be opened but not written.
+    """
+    connection = connect(path, _SHORT_SECONDS)
+    try:
+        connection.execute("BEGIN IMMEDIATE")
+        connection.execute("ROLLBACK")
+    except sqlite3.Error as error:
+        raise explain(error, path) from None
+    finally:
+        connection.close()
 
 
 def unusable(error: OSError | sqlite3.Error, path: Path) -> JournalUnusable:
@@ -82,7 +100,10 @@ def explain(error: sqlite3.Error, path: Path) -> JournalError:
     elif "locked" in text or "busy" in text:
         what = "another program holds it locked"
     elif "malformed" in text or "not a database" in text:
-        what = "it is damaged, or no journal at all. Move it away and look at it with sqlite3"
+        what = (
+            "it is damaged, or no journal at all. Copy it away with its -wal; then take it back "
+            "from a backup, or save what can be read with `sqlite3 FILE .recover`"
+        )
     else:
         what = text
     return JournalError(f"the journal {path} can't be used: {what}")

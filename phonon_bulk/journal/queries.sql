@@ -78,7 +78,8 @@ UPDATE batch
 -- name: send
 UPDATE batch
    SET state = 'sending', attempts = attempts + 1, head_sha256 = :head_sha256,
-       lease_until = :lease_until
+       lease_until = :lease_until,
+       denied = CASE WHEN head_sha256 = :head_sha256 THEN denied ELSE 0 END
  WHERE id = :batch AND state = 'claimed' AND owner = :owner
 RETURNING attempts;
 
@@ -249,3 +250,66 @@ SELECT batch.id, first_row, batch.calls, state, reason, request_id, accepted, at
 -- name: rejected_rows
 SELECT row, reason, client_identifier, contact_numbers, fields FROM rejected
  WHERE run = :run ORDER BY row;
+
+-- ---- what the audit proves from; :run is NULL for all runs
+
+-- name: frozen
+SELECT batch.id AS batch, run, state, first_row, batch.calls, size, sha256,
+       body.calls AS body, body.rows AS rows
+  FROM batch LEFT JOIN body ON body.batch = batch.id
+ WHERE :run IS NULL OR run = :run
+ ORDER BY run, batch.id;
+
+-- name: histories
+SELECT batch.id AS batch, run, state, n, verdict, attempt.ended_at, sent_at,
+       attempt.head_sha256 AS head_sha256
+  FROM batch JOIN attempt ON attempt.batch = batch.id
+ WHERE :run IS NULL OR run = :run
+ ORDER BY batch.id, n;
+
+-- name: resolutions
+SELECT batch.id AS batch, at, outcome FROM batch JOIN resolution ON resolution.batch = batch.id
+ WHERE :run IS NULL OR run = :run
+ ORDER BY batch.id, at;
+
+-- name: posts
+-- Every request that may have reached the provider, in the order in which they left.
+SELECT account, endpoint, coalesce(steady_at, sent_at) AS at, batch.calls
+  FROM attempt JOIN batch ON batch.id = attempt.batch JOIN run ON run.id = batch.run
+ WHERE (:run IS NULL OR run = :run) AND coalesce(verdict, '') NOT IN ('not_sent', 'held_back')
+ ORDER BY at;
+
+-- name: uneven_splits
+SELECT batch.id AS batch, batch.run, batch.calls, coalesce(sum(part.calls), 0) AS in_parts
+  FROM batch LEFT JOIN batch AS part ON part.parent = batch.id
+ WHERE batch.state = 'split' AND (:run IS NULL OR batch.run = :run)
+ GROUP BY batch.id HAVING in_parts <> batch.calls;
+
+-- name: uneven_counts
+-- Batches whose attempts are not as many as they say.
+SELECT batch.id AS batch, run, attempts, count(attempt.n) AS noted
+  FROM batch LEFT JOIN attempt ON attempt.batch = batch.id
+ WHERE :run IS NULL OR run = :run
+ GROUP BY batch.id HAVING noted <> attempts;
+
+-- name: accepted_twice
+-- Batches that were accepted though another was with the very same bytes.
+SELECT max(batch.id) AS batch, max(run) AS run, count(*) AS batches FROM batch
+ WHERE state = 'accepted' AND head_sha256 IS NOT NULL
+ GROUP BY sha256, head_sha256
+HAVING batches > 1 AND (:run IS NULL OR max(run = :run));
+
+-- name: unexplained
+-- What was left out, and nobody wrote down why.
+SELECT 'batch' AS what, id AS number, run FROM batch
+ WHERE state IN ('refused', 'expired', 'cancelled', 'abandoned', 'in_doubt')
+   AND coalesce(trim(reason), '') = '' AND (:run IS NULL OR run = :run)
+UNION ALL
+SELECT 'row', row, run FROM rejected
+ WHERE trim(reason) = '' AND (:run IS NULL OR run = :run);
+
+-- name: refused_together
+-- Calls that the provider refused for bad data, and not each by itself.
+SELECT batch.id AS batch, run, batch.calls FROM batch JOIN attempt ON attempt.batch = batch.id
+ WHERE state = 'refused' AND n = attempts AND verdict = 'bad_data' AND batch.calls > 1
+   AND (:run IS NULL OR run = :run);
