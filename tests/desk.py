@@ -178,9 +178,9 @@ class Desk:
             **self.environment,
         }
 
-    def export(self, run: int = 1) -> list[dict[str, Any]]:
+    def export(self, run: int = 1, *flags: str) -> list[dict[str, Any]]:
         """Return what became of every contact."""
-        ended = self.run("export", str(run), "-o", "export.ndjson")
+        ended = self.run("export", str(run), "-o", "export.ndjson", *flags)
         assert ended.exit == 0, ended.err
         return json_lines(self.folder / "export.ndjson")
 

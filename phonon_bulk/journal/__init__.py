@@ -123,7 +123,8 @@ class Journal(Protocol):
     ) -> int | Repeat:
         """Move a claimed batch to sending, before its first byte leaves; return the attempt.
 
-        It is held for `lease` seconds from now. If another batch with the same bytes went out
+        It is held for `lease` seconds from now. What was answered to it with another head is
+        forgotten: those were other bytes. If another batch with the same bytes went out
         before and was taken, or may have been, this one is moved to refused instead and is not to
         be sent.
         """
@@ -206,7 +207,7 @@ class Journal(Protocol):
         """Return when this process has appended something, or after `seconds`."""
 
     async def close(self) -> None:
-        """Write what is outstanding and close."""
+        """Write what is outstanding and close. What is still held is taken back by `recover`."""
 
 
 class Books(Protocol):

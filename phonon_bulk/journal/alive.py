@@ -30,6 +30,11 @@ class Sign:
         """End it; the owner must hold nothing any more."""
         if self._descriptor >= 0:
             self._file.unlink(missing_ok=True)
+            self.leave()
+
+    def leave(self) -> None:
+        """End it as the system does when a process dies: what the owner held is taken back."""
+        if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
 

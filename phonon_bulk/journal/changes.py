@@ -284,11 +284,15 @@ def window(run: int, now: Moment, within: float, today: str, but: Sequence[int])
     }
 
 
+def owners(db: Connection) -> list[str]:
+    return [str(row["owner"]) for row in execute(db, "owners", {})]
+
+
 def recover(
     db: Connection, path: Path, now: Moment, replay_after: float
 ) -> tuple[list[str], int, int]:
-    owners = [str(row["owner"]) for row in execute(db, "owners", {})]
-    dead = [owner for owner in owners if is_dead(path, owner)]
+    holding = owners(db)
+    dead = [owner for owner in holding if is_dead(path, owner)]
     values = {
         "now": now.steady,
         "replay_at": now.steady + replay_after,
@@ -296,7 +300,7 @@ def recover(
     }
     returned = execute(db, "return_lost_claims", values).rowcount
     doubted = execute(db, "doubt_lost_sendings", values).rowcount
-    return sorted(set(owners) - set(dead)), returned, doubted
+    return sorted(set(holding) - set(dead)), returned, doubted
 
 
 def doubts(db: Connection, values: dict[str, Any]) -> list[Claim]:

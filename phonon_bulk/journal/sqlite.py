@@ -15,6 +15,7 @@ from pathlib import Path
 
 from phonon_bulk.batch import State
 from phonon_bulk.call import RejectedRow
+from phonon_bulk.errors import JournalError
 from phonon_bulk.journal import changes
 from phonon_bulk.journal.alive import Sign, sweep
 from phonon_bulk.journal.clock import Moment, open_clock
@@ -49,7 +50,8 @@ class SqliteJournal:
         except (OSError, sqlite3.Error) as error:
             connection.close()
             raise unusable(error, path) from None
-        self._writer = Writer(connection, lambda error: explain(error, path))
+        self._failed = False
+        self._writer = Writer(connection, self._explain)
         self._appended = asyncio.Event()
 
     def now(self) -> Moment:
@@ -199,8 +201,26 @@ class SqliteJournal:
 
     async def close(self) -> None:
         """See `Journal`."""
+        holds_nothing = await self._holds_nothing()
         await self._writer.close()
-        self._sign.take_away()
+        if holds_nothing:
+            self._sign.take_away()
+        else:
+            self._sign.leave()
+
+    async def _holds_nothing(self) -> bool:
+        """Say whether nothing is surely held; if something is, others must see this one as dead."""
+        if self._failed:
+            return False
+        try:
+            owners = await self._writer.do(changes.owners)
+        except JournalError:
+            return False
+        return self.owner not in owners
+
+    def _explain(self, error: sqlite3.Error) -> JournalError:
+        self._failed = True
+        return explain(error, self.path)
 
 
 def new_owner() -> str:

@@ -1,7 +1,7 @@
 """What every journal must do: the contracts of `Journal` and `Books`, verb by verb."""
 
 import asyncio
-import os
+import sqlite3
 from collections.abc import AsyncIterator, Callable
 from datetime import timedelta
 from pathlib import Path
@@ -786,8 +786,7 @@ async def test_what_a_dead_process_held_is_taken_back_at_once(
     (one,) = await other.claim(run, owner=other.owner, limit=1, now=at(NOW), lease=3600)
     await other.send(one, HEAD, other.owner, at(NOW), LEASE)
     assert await journal.recover(at(NOW)) == (0, 0)
-    os.close(other._sign._descriptor)  # what the system does when a process ends
-    other._sign._descriptor = -1
+    other._sign.leave()  # what the system does when a process ends
     assert await journal.recover(at(NOW), replay_after=5) == (1, 1)
     assert states(books, run) == {State.READY: 1, State.IN_DOUBT: 1}
     assert await doubts(journal, run, NOW + 4) == []
@@ -798,13 +797,29 @@ async def test_what_a_dead_process_held_is_taken_back_at_once(
 async def test_the_signs_of_the_dead_are_swept_away(path: Path, journal: Journal) -> None:
     """What dead processes left beside the journal goes; the signs of the living stay."""
     dead, alive = SqliteJournal(path), SqliteJournal(path)
-    os.close(dead._sign._descriptor)
-    dead._sign._descriptor = -1
+    dead._sign.leave()
     await journal.recover(at(NOW))
     left = {file.name.rsplit("-", 1)[-1] for file in path.parent.glob("*-alive-*")}
     assert left == {one.owner.rsplit(":", 1)[-1] for one in (journal, alive)}
     await dead._writer.close()
     await alive.close()
+
+
+async def test_a_process_that_ends_with_something_in_hand(
+    path: Path, journal: Journal, books: Callable[[], SqliteBooks]
+) -> None:
+    """Closing with leases held (the journal failed, say) lets others take them back at once."""
+    run = await filled(journal, batches=2)
+    other = SqliteJournal(path)
+    await other.claim(run, owner=other.owner, limit=1, now=at(NOW), lease=3600)
+    await other.close()
+    assert await journal.recover(at(NOW)) == (1, 0)
+    failed = SqliteJournal(path)
+    await failed.claim(run, owner=failed.owner, limit=1, now=at(NOW), lease=3600)
+    failed._explain(sqlite3.OperationalError("database or disk is full"))
+    await failed.close()
+    assert await journal.recover(at(NOW)) == (1, 0)
+    assert states(books, run) == {State.READY: 2}
 
 
 async def test_a_process_that_ends_well_leaves_no_sign(path: Path) -> None:
