@@ -5,7 +5,7 @@ import re
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import orjson
 import structlog
@@ -19,9 +19,10 @@ from phonon_bulk.journal.books import SqliteBooks
 from phonon_bulk.journal.sqlite import SqliteJournal
 from phonon_bulk.report.summary import Summary, summarize
 from phonon_bulk.runner import Reading
+from phonon_bulk.source.files import find_files, mark_of
 
 if TYPE_CHECKING:  # DuckDB and Arrow are slow to load, and a run that was read needs neither
-    from phonon_bulk.source import ContactList
+    from phonon_bulk.source.contacts import ContactList
 
 log = structlog.get_logger("phonon_bulk")
 
@@ -66,7 +67,7 @@ def open_campaign_list(campaign: Campaign, given: Sequence[str]) -> "ContactList
         raise ListError(
             "which list? Name it after the campaign file, or in the campaign's [source] as path"
         )
-    from phonon_bulk.source import open_list
+    from phonon_bulk.source.contacts import open_list
 
     contacts = open_list(paths, campaign.mapping, campaign.delimiter)
     if contacts.unused_columns:
@@ -79,21 +80,69 @@ def new_run(campaign: Campaign, contacts: "ContactList", now: float) -> NewRun:
 
     `now` is in seconds since the epoch.
     """
-    day = str(today_in_india(now)) if campaign.once is Once.DAY else None
-    files = [{"path": str(path.absolute())} for path in contacts.files]
+    files = [
+        {"path": str(path.absolute()), "mark": mark}
+        for path, mark in zip(contacts.files, contacts.marks, strict=True)
+    ]
+    read = {"files": files, "bytes": contacts.bytes, "looked_at": contacts.looked_at}
     return NewRun(
         campaign=campaign.name,
         account=campaign.account,
         endpoint=campaign.endpoint,
         flow_id=campaign.flow_id,
         definition=campaign.to_json(),
-        list=orjson.dumps({"files": files, "bytes": contacts.bytes}).decode(),
+        list=orjson.dumps(read).decode(),
         list_sha256=contacts.sha256,
-        identity=identity_of(
-            campaign.name, campaign.account, campaign.endpoint, contacts.sha256, day
-        ),
+        identity=_identity(campaign, contacts.sha256, now),
         not_after=end_of(campaign, now),
     )
+
+
+def _identity(campaign: Campaign, list_sha256: str, now: float) -> str:
+    day = str(today_in_india(now)) if campaign.once is Once.DAY else None
+    return identity_of(campaign.name, campaign.account, campaign.endpoint, list_sha256, day)
+
+
+def known_run(settings: Settings, campaign: Campaign, given: Sequence[str]) -> int | None:
+    """Return the run that has read this very list to its end, if that can be told without reading.
+
+    The files must be those that were read then, untouched since: of the same size, times and
+    inode. A file that had been changed within the last seconds before it was read is not trusted,
+    as its times can't tell two changes in a row.
+    """
+    paths = list(given) or list(campaign.paths)
+    if not paths or not settings.journal_path.exists():
+        return None
+    marks = {str(file.absolute()): list(mark_of(file.stat())) for file in find_files(paths)}
+    with SqliteBooks(settings.journal_path) as books:
+        for run in books.runs_of(campaign.name, campaign.account, campaign.endpoint):
+            if run.read_at is not None and _is_of(orjson.loads(run.list), marks):
+                found = books.find(_identity(campaign, run.list_sha256, time.time()))
+                is_read = found is not None and books.run(found).read_at is not None
+                return found if is_read else None
+    return None
+
+
+def _is_of(read: dict[str, Any], marks: dict[str, list[int]]) -> bool:
+    """Say whether a list, as the journal has it, was read from files with these marks."""
+    trusted_before = (read.get("looked_at", 0.0) - _COARSEST_TICK) * 1e9
+    as_read = {entry["path"]: entry.get("mark") for entry in read["files"]}
+    return as_read == marks and all(changed < trusted_before for _, _, changed, _ in marks.values())
+
+
+def find_list(
+    settings: Settings, campaign: Campaign, given: Sequence[str], *, again: bool
+) -> "ContactList | int":
+    """Return the run that has read the list to its end; or the list, looked over.
+
+    Raises ListError if there is none, or if it can't be used.
+    """
+    run = None if again else known_run(settings, campaign, given)
+    return open_campaign_list(campaign, given) if run is None else run
+
+
+_COARSEST_TICK = 2.0
+"""Seconds: no file system's times are coarser."""
 
 
 def end_of(campaign: Campaign, now: float) -> float | None:
@@ -117,7 +166,7 @@ def reopen_list(run: Run, campaign: Campaign, paths: Sequence[str]) -> "ContactL
 
     Raises ListError if it has changed since: its rows can't be told from those read already.
     """
-    from phonon_bulk.source import open_list
+    from phonon_bulk.source.contacts import open_list
 
     contacts = open_list(paths, campaign.mapping, campaign.delimiter)
     if contacts.sha256 != run.list_sha256:
@@ -181,14 +230,18 @@ async def open_job(
     journal: SqliteJournal,
     settings: Settings,
     campaign: Campaign,
-    contacts: "ContactList",
+    contacts: "ContactList | int",
     *,
     again: bool,
 ) -> Job | Done:
     """Open a run of a campaign over a list, or go on with the one there is.
 
+    `contacts` is the list, or the number of the run that has read it to its end.
+
     Raises RunError if the run there is was cancelled, SettingsError if it is too late to begin one.
     """
+    if isinstance(contacts, int):
+        return await _found(journal, settings, contacts, campaign, None)
     now = time.time()
     new = new_run(campaign, contacts, now)
     with SqliteBooks(settings.journal_path) as books:
@@ -207,7 +260,7 @@ async def _found(
     settings: Settings,
     number: int,
     campaign: Campaign,
-    contacts: "ContactList",
+    contacts: "ContactList | None",
 ) -> Job | Done:
     """Go on with a run that was found; the flow and the end are those of the campaign at hand."""
     with SqliteBooks(settings.journal_path) as books:
@@ -221,7 +274,7 @@ async def _found(
     if _lasting(campaign) != _lasting(begun):
         log.warning("campaign.changed", run=number, what="the run goes on as it was begun")
     rest = None
-    if run.read_at is None:
+    if run.read_at is None and contacts is not None:
         same = (begun.mapping, begun.delimiter) == (campaign.mapping, campaign.delimiter)
         paths = [str(path) for path in contacts.files]
         rest = contacts if same else reopen_list(run, begun, paths)

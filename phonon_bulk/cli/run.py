@@ -41,7 +41,7 @@ def run(
     settings, plan = settings_and_campaign(flags, campaign)
     sending.limiter(settings, plan.endpoint)
     security_id = sending.security_id(settings, plan)
-    contacts = jobs.open_campaign_list(plan, lists or [])
+    contacts = jobs.find_list(settings, plan, lists or [], again=again)
 
     async def main() -> tuple[int, Outcome | None]:
         async with sending.open_journal(settings) as book:

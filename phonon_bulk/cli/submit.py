@@ -35,7 +35,7 @@ def submit(
     flags = Flags(config, journal, json, quiet, log_format, no_uvloop)
     began = sending.begin(flags)
     settings, plan = settings_and_campaign(flags, campaign)
-    contacts = jobs.open_campaign_list(plan, lists or [])
+    contacts = jobs.find_list(settings, plan, lists or [], again=again)
 
     async def main() -> tuple[int, bool | None]:
         async with sending.open_journal(settings) as book:

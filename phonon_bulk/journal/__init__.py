@@ -219,6 +219,9 @@ class Books(Protocol):
     def run(self, run: int) -> Run:
         """Return one run; raises RunError if there is none of that number."""
 
+    def runs_of(self, campaign: str, account: str, endpoint: str) -> list[Run]:
+        """Return the runs of a campaign, newest first, a few dozen at most."""
+
     def find(self, identity: str) -> int | None:
         """Return the number of the newest run of a campaign and list, None if there is none."""
 

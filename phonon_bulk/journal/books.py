@@ -54,6 +54,11 @@ class SqliteBooks:
             return _run(row)
         raise RunError(f"there is no run {run} in {self.path}: `phonon-bulk runs` lists them")
 
+    def runs_of(self, campaign: str, account: str, endpoint: str) -> list[Run]:
+        """See `Books`."""
+        values = {"campaign": campaign, "account": account, "endpoint": endpoint}
+        return [_run(row) for row in self._rows("runs_of", **values)]
+
     def find(self, identity: str) -> int | None:
         """See `Books`."""
         for row in self._rows("newest_of_identity", identity=identity):

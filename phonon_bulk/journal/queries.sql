@@ -224,6 +224,10 @@ SELECT * FROM run WHERE id = :run;
 -- name: runs
 SELECT * FROM run ORDER BY id DESC LIMIT :limit;
 
+-- name: runs_of
+SELECT * FROM run WHERE campaign = :campaign AND account = :account AND endpoint = :endpoint
+ ORDER BY id DESC LIMIT 30;
+
 -- name: counts
 SELECT state, count(*) AS batches, sum(calls) AS calls, sum(accepted) AS accepted,
        sum(attempts) AS requests, max(settled_at) AS settled_at

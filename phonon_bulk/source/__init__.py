@@ -8,11 +8,8 @@
     feed      the tables as one stream for DuckDB
     query     the same as `row` in SQL, for the rows that are usual
     calls     the query's results as blocks of calls, and what `row` says of the other rows
-    contacts  all of it put together
+    contacts  all of it put together: `open_list` is what callers begin with
 
-Everything a caller needs is named here.
+Nothing is imported here: DuckDB and Arrow take half a second to load, and who goes on with a list
+that was read needs `files` alone.
 """
-
-from phonon_bulk.source.contacts import ContactList, open_list
-
-__all__ = ["ContactList", "open_list"]

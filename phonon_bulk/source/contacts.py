@@ -1,5 +1,6 @@
 """A contact list: opened, looked over, and read as chunks of calls."""
 
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
@@ -13,7 +14,7 @@ from phonon_bulk.config import MappingSettings
 from phonon_bulk.errors import ListError
 from phonon_bulk.source.calls import write_calls
 from phonon_bulk.source.columns import Columns, describe_difference, plan_columns
-from phonon_bulk.source.files import find_files
+from phonon_bulk.source.files import Mark, find_files
 from phonon_bulk.source.row import Given
 from phonon_bulk.source.rows import read_rows
 from phonon_bulk.source.scan import Header, ScannedFile, read_header, scan_file
@@ -29,6 +30,10 @@ class ContactList:
     """Data rows in all files, as they are numbered: from 1, blank lines not counted."""
     sha256: str
     """Over the length and then the bytes of each file, in hexadecimal."""
+    marks: tuple[Mark, ...]
+    """The mark of each file, as it was when it was looked over."""
+    looked_at: float
+    """Seconds since the epoch before the first of them was."""
     columns: tuple[str, ...]
     unused_columns: tuple[str, ...]
     """Columns of which nothing is sent."""
@@ -74,6 +79,7 @@ def open_list(
 
     Raises ListError for whatever stands against reading it, saying where and what to do.
     """
+    now = time.time()
     files = find_files(paths)
     headers = _headers(files, delimiter)
     plan = plan_columns(headers[0].names, mapping)
@@ -87,6 +93,8 @@ def open_list(
         bytes=sum(file.size for file in scanned),
         rows=rows,
         sha256=digest.hexdigest(),
+        marks=tuple(file.mark for file in scanned),
+        looked_at=now,
         columns=plan.names,
         unused_columns=plan.unused,
         _scanned=scanned,

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from phonon_bulk.errors import ListError
+from phonon_bulk.source.files import Mark, mark_of
 
 PIECE_BYTES = 2 << 20
 PIECE_ROWS = 20_000
@@ -80,8 +81,7 @@ class ScannedFile:
     begin: int
     pieces: tuple[Piece, ...]
     size: int
-    modified: int
-    """In nanoseconds, as the file system has it."""
+    mark: Mark
 
     @property
     def rows(self) -> int:
@@ -94,7 +94,7 @@ class ScannedFile:
             status = self.path.stat()
         except OSError as error:
             raise ListError(f"{self.path} is gone: {error.strerror}") from None
-        if (status.st_size, status.st_mtime_ns) != (self.size, self.modified):
+        if (status.st_size, status.st_mtime_ns) != self.mark[:2]:
             raise _changed(self.path)
 
 
@@ -129,7 +129,7 @@ def scan_file(path: Path, header: Header, update: Callable[[bytes], object]) -> 
         update(status.st_size.to_bytes(8, "big"))
         update(file.read(header.size))
         pieces = tuple(_Scan(path, header).pieces(file, update, status.st_size - header.size))
-    return ScannedFile(path, header.size, pieces, status.st_size, status.st_mtime_ns)
+    return ScannedFile(path, header.size, pieces, status.st_size, mark_of(status))
 
 
 class _Scan:

@@ -14,7 +14,7 @@ from phonon_bulk.journal import Moment
 from phonon_bulk.journal.sqlite import SqliteJournal
 from phonon_bulk.limiter import Limiter
 from phonon_bulk.response import Answer, Verdict
-from phonon_bulk.source import open_list
+from phonon_bulk.source.contacts import open_list
 from phonon_bulk.submit import submit
 
 NOON = 1_795_501_800.0  # 2026-11-24T12:00:00+05:30

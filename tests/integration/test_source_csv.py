@@ -18,7 +18,8 @@ from phonon_bulk.batch import Chunk, room_for_calls
 from phonon_bulk.call import RejectedRow
 from phonon_bulk.config import MappingSettings
 from phonon_bulk.errors import ListError
-from phonon_bulk.source import ContactList, open_list, scan
+from phonon_bulk.source import scan
+from phonon_bulk.source.contacts import ContactList, open_list
 
 NOW = datetime(2026, 11, 24, 4, 30, tzinfo=UTC).timestamp()  # 10:00 in India
 ROOM = room_for_calls("QG8k000A", 64)
