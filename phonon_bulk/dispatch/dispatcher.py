@@ -196,12 +196,13 @@ class Dispatcher:
 
     async def _wait_for_work(self) -> bool:
         """Wait until there may be something to claim; say False when there will never be."""
+        replaying = bool(self._replaying)  # now: one that ends meanwhile is left out of the answer
         work = await self._journal.next_work(self._run, **self._replayable())
         if work.control is not Control.GO:
             self._end(Outcome(Ending.TOLD, f"the run is {work.control}"))
             return False
         moments = (work.not_before, work.lease_until, work.replay_at)
-        if not (work.reading or self._replaying) and all(moment is None for moment in moments):
+        if not (work.reading or replaying) and all(moment is None for moment in moments):
             return False
         if work.lease_until is not None:
             if work.lease_until <= self._clock().steady:

@@ -1,137 +1,39 @@
 """The dispatcher on a real journal, with an endpoint that answers as the test says."""
 
 import asyncio
-import itertools
-from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
-from pathlib import Path
-from typing import Any, cast
+from dataclasses import replace
+from datetime import datetime, timedelta
 
 import orjson
 import pytest
-from builders import DAY, FLOW_ID, SECURITY_ID, make_batch, make_call, make_data, make_run
+from builders import DAY, FLOW_ID, SECURITY_ID, make_batch, make_call, make_data
+from scripted import (
+    NOON,
+    OK,
+    REPLAYING,
+    Script,
+    answers,
+    at,
+    counts,
+    dispatcher,
+    growing,
+    opened,
+    sent,
+    ten_batches,
+    until,
+)
 
 from phonon_bulk.batch import Batch, Head, State
 from phonon_bulk.call import INDIA, encode
-from phonon_bulk.dispatch import REFUSALS_BEFORE_STOP, Dispatcher, Ending, Outcome, Pace
-from phonon_bulk.endpoint import Endpoint
+from phonon_bulk.dispatch import REFUSALS_BEFORE_STOP, Ending, Outcome, Pace
 from phonon_bulk.errors import JournalError
-from phonon_bulk.journal import Claim, Control, FrozenBatch, Moment, Repeat, RunCounts
+from phonon_bulk.journal import Claim, Control, Moment, Repeat
 from phonon_bulk.journal.books import SqliteBooks
 from phonon_bulk.journal.frozen import freeze
 from phonon_bulk.journal.sqlite import SqliteJournal
 from phonon_bulk.limiter import Limiter
 from phonon_bulk.response import Answer, Verdict
 from phonon_bulk.retry import Policy
-
-NOON = datetime(DAY.year, DAY.month, DAY.day, 12, tzinfo=INDIA).astimezone(UTC).timestamp()
-QUICK = Pace(
-    workers=4,
-    drain_timeout=0.05,
-    replay_within=0,  # doubts stay, but in the tests about replays
-    policy=Policy(first=0.001, most=0.002, give_up_after=60),
-)
-REPLAYING = replace(QUICK, replay_after=0.01, replay_within=600)
-OK = Answer(Verdict.ACCEPTED, "Accepted", http_status=202, code=202, request_id="r")
-
-
-def at(seconds: float) -> Moment:
-    """Return a moment at which both clocks say the same."""
-    return Moment(seconds, seconds)
-
-
-Say = Callable[[int, bytes], Awaitable[Answer]]
-
-
-@dataclass
-class Script:
-    """An endpoint that answers its nth request (from 0) as `say` tells it."""
-
-    say: Say
-    bodies: list[bytes] = field(default_factory=list)
-    at_once: int = 0
-    most_at_once: int = 0
-
-    async def post(self, body: bytes, held: Callable[[], bool] = lambda: True) -> Answer:
-        """Answer one body."""
-        if not held():
-            return Answer(Verdict.HELD_BACK, "it could no longer be sent when its turn came")
-        number = len(self.bodies)
-        self.bodies.append(body)
-        self.at_once += 1
-        self.most_at_once = max(self.most_at_once, self.at_once)
-        try:
-            return await self.say(number, body)
-        finally:
-            self.at_once -= 1
-
-
-def answers(*first: Verdict, then: Answer = OK) -> Say:
-    """Return what answers with the given verdicts, then with `then`."""
-
-    async def say(number: int, _body: bytes) -> Answer:
-        await asyncio.sleep(0)
-        return Answer(first[number], f"said {first[number]}") if number < len(first) else then
-
-    return say
-
-
-@pytest.fixture
-async def journal(tmp_path: Path) -> AsyncIterator[SqliteJournal]:
-    """Return an empty journal."""
-    journal = SqliteJournal(tmp_path / "journal.db")
-    yield journal
-    await journal.close()
-
-
-async def opened(journal: SqliteJournal, *batches: FrozenBatch, read: bool = True) -> int:
-    """Open a run with the given batches."""
-    run = (await journal.open_run(make_run(), NOON)).run
-    last_row = sum(batch.calls for batch in batches)
-    await journal.append(run, batches, [], after_row=0, last_row=last_row)
-    if read:
-        await journal.finish_reading(run, NOON)
-    return run
-
-
-def ten_batches() -> list[FrozenBatch]:
-    """Return ten batches of three calls."""
-    return [make_batch(range(n * 3 + 1, n * 3 + 4)) for n in range(10)]
-
-
-def dispatcher(
-    journal: SqliteJournal, run: int, script: Script, pace: Pace = QUICK, **more: Any
-) -> Dispatcher:
-    """Return what sends a run to a script, at noon of the day of its calls."""
-    head = Head(SECURITY_ID, FLOW_ID)
-    more = {"clock": lambda: at(NOON), "chance": lambda: 1.0, **more}
-    endpoint = cast(Endpoint, script)
-    return Dispatcher(journal, endpoint, Limiter(None), head, run=run, pace=pace, **more)
-
-
-async def sent(
-    journal: SqliteJournal, run: int, say: Say, pace: Pace = QUICK, **more: Any
-) -> tuple[Outcome, Script, RunCounts]:
-    """Send a run to its end; return how it ended, what was posted, and the books."""
-    script = Script(say)
-    outcome = await asyncio.wait_for(
-        dispatcher(journal, run, script, pace, **more).run(asyncio.Event()), 20
-    )
-    return outcome, script, counts(journal, run)
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    """Return when the condition holds."""
-    async with asyncio.timeout(20):
-        while not condition():  # noqa: ASYNC110 - what is waited for sets no event
-            await asyncio.sleep(0.01)
-
-
-def counts(journal: SqliteJournal, run: int) -> RunCounts:
-    """Return the sums of a run."""
-    with SqliteBooks(journal.path) as books:
-        return books.counts(run)
 
 
 async def test_bodies_go_out_as_they_were_frozen(journal: SqliteJournal) -> None:
@@ -532,12 +434,6 @@ async def test_a_few_bad_calls_in_a_row_are_no_reason_to_stop(journal: SqliteJou
     outcome, _, books = await sent(journal, run, say)
     assert outcome.ending is Ending.FINISHED
     assert (books.accepted, books.calls[State.REFUSED]) == (1440, 60)
-
-
-def growing() -> Callable[[], Moment]:
-    """Return a clock that goes on by a second with every look."""
-    moments = itertools.count(NOON, 1.0)
-    return lambda: at(next(moments))
 
 
 async def test_a_lost_answer_is_replayed_byte_for_byte(journal: SqliteJournal) -> None:
