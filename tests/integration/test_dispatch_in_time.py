@@ -243,15 +243,22 @@ async def test_a_replay_that_ends_while_the_feeder_looks(journal: SqliteJournal)
     script = Script(answers(Verdict.LOST, Verdict.LOST, Verdict.REPEATED))
     pace = replace(REPLAYING, workers=1, replay_within=HOUR)
     ours = dispatcher(journal, run, script, pace, clock=Clocks())
-    ask = journal.next_work
+    ask, take, asked = journal.next_work, ours._limiter.acquire, asyncio.Event()
 
     async def slow(run: int, **window: Any) -> NextWork:
         work = await ask(run, **window)
         if window["but"]:
+            asked.set()
             await until(lambda: not ours._replaying)
         return work
 
+    async def not_before_it_was_asked(calls: int) -> float:
+        if ours._replaying:
+            await asked.wait()
+        return await take(calls)
+
     journal.next_work = slow  # type: ignore[method-assign]
+    ours._limiter.acquire = not_before_it_was_asked  # type: ignore[method-assign]
     await asyncio.wait_for(ours.run(asyncio.Event()), 20)
     assert counts(journal, run).batches == {State.ACCEPTED: 1}
 
