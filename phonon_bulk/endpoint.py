@@ -112,7 +112,7 @@ class Endpoint:
             return await self._exchange(self._session, body, progress)
         except _NotHeld:
             return Answer(Verdict.HELD_BACK, "it could no longer be sent when its turn came")
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+        except (aiohttp.ClientError, TimeoutError, OSError, UnicodeError) as error:
             if progress.connected:
                 return Answer(Verdict.LOST, self._why_lost(error))
             return Answer(Verdict.NOT_SENT, self._why_not_sent(error))
@@ -169,6 +169,8 @@ class Endpoint:
                 return _os_text(error.os_error)
             case OSError():
                 return _os_text(error)
+            case UnicodeError():
+                return "it is no host name"
             case _:
                 return f"no connection ({type(error).__name__})"
 
@@ -182,6 +184,8 @@ class Endpoint:
                 return "the answer was cut off"
             case aiohttp.ClientSSLError() | ssl.SSLError():
                 return "the connection broke (TLS)"
+            case OSError(errno=None):  # aiohttp's own words, and the url in them
+                return "the connection broke while the request was on its way"
             case OSError():
                 return f"the connection broke ({_os_text(error)})"
             case _:

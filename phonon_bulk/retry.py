@@ -194,7 +194,7 @@ class Rest:
         """
         doubtful = answer.verdict in {Verdict.UNCLEAR, Verdict.LOST}
         doubts = self.doubts + doubtful
-        if doubtful and doubts < DOUBTS_BEFORE_REST:
+        if doubtful and doubts < DOUBTS_BEFORE_REST and answer.retry_after is None:
             return replace(self, doubts=doubts)
         # A provider that says "later" is there, so it is not given up.
         new_row = not self.failures or answer.verdict is Verdict.THROTTLED

@@ -86,9 +86,13 @@ def advice(outcome: Outcome, summary: Summary) -> Iterator[str]:
             why = f" ({outcome.reason})" if outcome.reason else ""
             yield f"stopped{why}. What is not sent is kept; go on with {again}"
     if summary.in_doubt:
+        sooner = ""
+        if outcome.ending is not Ending.FINISHED:
+            sooner = f"{again} sends their bytes again while they are young, which may prove it. "
         yield (
-            f"{summary.in_doubt:,} calls may or may not have been taken by the provider. See "
-            f"them with `phonon-bulk resolve {summary.run}`, and settle there what you can find out"
+            f"{summary.in_doubt:,} calls may or may not have been taken by the provider. {sooner}"
+            f"See them with `phonon-bulk resolve {summary.run}`, and settle there what you can "
+            "find out"
         )
 
 

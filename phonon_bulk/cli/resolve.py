@@ -29,6 +29,8 @@ def resolve(
     json: Json = False,
 ) -> None:
     """List the batches in doubt, or settle them; who did it and when is recorded."""
+    import time
+
     from phonon_bulk.cli import resolving
     from phonon_bulk.cli.session import Flags, print_json, run_loop
 
@@ -41,7 +43,7 @@ def resolve(
         if json:
             print_json(resolving.to_dict(run, doubts))
         else:
-            typer.echo(resolving.to_text(run, doubts))
+            typer.echo(resolving.to_text(run, doubts, time.time(), settings.sending.replay_within))
         return
     chosen = resolving.chosen(doubts, batches or [], every=every)
     run_loop(settings, resolving.settle(settings, run, chosen, outcome))

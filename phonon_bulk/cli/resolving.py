@@ -91,7 +91,9 @@ def to_dict(run: int, found: Sequence[Doubt]) -> dict[str, Any]:
                 "first_row": doubt.first_row,
                 "calls": doubt.calls,
                 "attempts": doubt.attempts,
-                "sent_at": _moment(doubt),
+                "sent_at": _moment(doubt.doubted_at),
+                "last_sent_at": _moment(doubt.sent_at),
+                "verdict": doubt.verdict,
                 "reason": doubt.reason,
             }
             for doubt in found
@@ -99,16 +101,22 @@ def to_dict(run: int, found: Sequence[Doubt]) -> dict[str, Any]:
     }
 
 
-def to_text(run: int, found: Sequence[Doubt]) -> str:
-    """Return the doubts as an operator reads them, and what can be done."""
+def to_text(run: int, found: Sequence[Doubt], now: float, within: float) -> str:
+    """Return the doubts as an operator reads them, and what can be done.
+
+    Those that first left less than `within` seconds before `now` may still be settled by proof.
+    """
     if not found:
         return f"nothing of run {run} is in doubt"
     lines = [f"run {run}: {sum(doubt.calls for doubt in found):,} calls are in doubt", ""]
     lines += [
-        f"  batch {doubt.batch}: {doubt.calls:,} calls from row {doubt.first_row:,} on, first "
-        f"sent {_moment(doubt)}, {doubt.attempts} tries: {doubt.reason}"
+        f"  batch {doubt.batch}: {doubt.calls:,} calls from row {doubt.first_row:,} on; "
+        f"{_tries(doubt)}: {doubt.reason}"
         for doubt in found
     ]
+    if any(now - doubt.doubted_at < within for doubt in found):
+        hope = f"Those first sent less than {within:g} seconds ago may still be settled by proof: "
+        lines += ["", f"{hope}`phonon-bulk resume {run}` sends their bytes again."]
     lines += [
         "",
         "Ask Phonon (or its reports, by flow and time) whether they were taken. Then:",
@@ -126,5 +134,12 @@ def settled(run: int, batches: Sequence[int], to: State) -> str:
     return f"{text}: send them with `phonon-bulk resume {run}`" if to is State.READY else text
 
 
-def _moment(doubt: Doubt) -> str:
-    return datetime.fromtimestamp(doubt.doubted_at, INDIA).isoformat(timespec="seconds")
+def _tries(doubt: Doubt) -> str:
+    if doubt.attempts == 1:
+        return f"sent once, at {_moment(doubt.sent_at)}"
+    first, last = _moment(doubt.doubted_at), _moment(doubt.sent_at)
+    return f"sent {doubt.attempts} times, in doubt since {first}, last at {last}"
+
+
+def _moment(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, INDIA).isoformat(timespec="seconds")

@@ -296,7 +296,7 @@ class Dispatcher:
         lease_ends = marked_at + self.pace.lease
 
         def held() -> bool:
-            return self._clock().steady < lease_ends and self._left() > 0
+            return self._clock().steady < lease_ends and not self._past(claim)
 
         post = self._endpoint.post(self._head.body(calls, claim.variant), held)
         answer = await self._until_cancelled(post, self._posts)
@@ -323,7 +323,7 @@ class Dispatcher:
     async def _conclude(self, claim: Claim, calls: bytes, answer: Answer, sent_at: float) -> None:
         # What is known of earlier bytes speaks of these only if they are the same.
         same = claim.head_sha256 == self._head.digest(claim.variant)
-        doubted = same and claim.doubted_at is not None
+        doubted = same and claim.doubted is not None
         facts = Facts(claim.calls, claim.variant, doubted, same and claim.denied)
         answer = check_partial(answer, identifiers_of(answer, calls))
         decision = decide(answer, facts)
@@ -432,4 +432,10 @@ class Dispatcher:
         return today_in_india(self._wall()).isoformat()
 
     def _past(self, claim: Claim) -> bool:
+        """Say whether it is too late to send a batch, or to send it again."""
+        if claim.replay and claim.doubted is not None:
+            now, within = self._clock(), self.pace.replay_within
+            young = now.wall - claim.doubted.wall < within
+            if not (young and now.steady - claim.doubted.steady < within):
+                return True
         return self._left() <= 0 or claim.start_date < self._today()

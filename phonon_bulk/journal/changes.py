@@ -152,7 +152,9 @@ def _claim_with_body(db: Connection, row: sqlite3.Row, *, replay: bool = False) 
         variant=row["variant"],
         head_sha256=row["head_sha256"],
         attempts=row["attempts"],
-        doubted_at=row["doubted_at"],
+        doubted=None
+        if row["doubted_at"] is None
+        else Moment(row["doubted_at"], row["doubted_steady"]),
         denied=bool(row["denied"]),
         body=body["calls"],
         rows=body["rows"],

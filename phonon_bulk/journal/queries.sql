@@ -48,7 +48,8 @@ UPDATE batch
        AND run.control = 'go'
      ORDER BY batch.first_row, batch.id
      LIMIT :limit)
-RETURNING id, run, first_row, calls, start_date, sha256, variant, head_sha256, attempts, doubted_at, denied;
+RETURNING id, run, first_row, calls, start_date, sha256, variant, head_sha256, attempts, doubted_at,
+          coalesce(doubted_steady, doubted_at) AS doubted_steady, denied;
 
 -- name: claimed_body
 SELECT calls, rows FROM body WHERE batch = :batch;
@@ -64,8 +65,10 @@ UPDATE batch SET state = 'ready', owner = NULL, lease_until = NULL
 -- name: earlier_twin
 -- Another batch whose very bytes went out and were taken, or may have been. (What was surely not
 -- taken is no twin, and what was split lives on in its parts.)
-SELECT run, state FROM batch INDEXED BY batch_sent
- WHERE sha256 = :sha256 AND head_sha256 IS NOT NULL AND head_sha256 = :head_sha256 AND id <> :batch
+SELECT run, state FROM batch INDEXED BY batch_sent JOIN attempt ON attempt.batch = batch.id
+ WHERE sha256 = :sha256 AND batch.head_sha256 IS NOT NULL AND id <> :batch
+   AND coalesce(attempt.head_sha256, batch.head_sha256) = :head_sha256
+   AND coalesce(verdict, '') NOT IN ('throttled', 'setup', 'account', 'not_sent', 'held_back')
    AND (state IN ('sending', 'in_doubt', 'accepted', 'split', 'abandoned')
         OR (state IN ('ready', 'claimed') AND doubted_at IS NOT NULL))
  ORDER BY id LIMIT 1;
@@ -152,7 +155,8 @@ UPDATE batch
 
 -- name: doubts
 -- What may be replayed now: young enough, and of a date at which it would not be refused as past.
-SELECT id, run, first_row, calls, start_date, sha256, variant, head_sha256, attempts, doubted_at, denied
+SELECT id, run, first_row, calls, start_date, sha256, variant, head_sha256, attempts, doubted_at,
+       coalesce(doubted_steady, doubted_at) AS doubted_steady, denied
   FROM batch INDEXED BY batch_in_doubt
  WHERE run = :run AND state = 'in_doubt' AND not_before <= :now
    AND doubted_at > :since AND coalesce(doubted_steady, doubted_at) > :steady_since

@@ -6,6 +6,7 @@ from enum import StrEnum
 from hashlib import sha256
 
 from phonon_bulk.batch import State
+from phonon_bulk.journal.clock import Moment
 
 
 class Control(StrEnum):
@@ -95,7 +96,7 @@ class Claim:
     variant: int
     head_sha256: bytes | None
     attempts: int
-    doubted_at: float | None
+    doubted: Moment | None
     """When these bytes first left and may have arrived; None if they surely did not."""
     denied: bool
     """An earlier attempt with these bytes was answered with a clear no."""

@@ -225,6 +225,12 @@ def test_an_old_doubt_waits_for_a_person(desk: Desk, simulate: Start) -> None:
     assert len(simulator.requests()) == 4
     listed = desk.run("resolve", "1")
     assert "1,000 calls are in doubt" in listed.out
+    assert "500 calls from row 501 on; sent once, at 20" in listed.out
+    assert "settled by proof" not in listed.out
+    within = {"PHONON_BULK_SENDING__REPLAY_WITHIN": "3600"}
+    desk.environment = within
+    assert "may still be settled by proof: `phonon-bulk resume 1`" in desk.run("resolve", "1").out
+    desk.environment = {}
     first, second = (d["batch"] for d in desk.run("resolve", "1", "--json").summary["doubts"])
     assert desk.run("resolve", "1", str(first), "--accepted").exit == 0
     assert desk.run("resolve", "1", str(second), "--resend").exit == 0

@@ -250,7 +250,7 @@ async def test_the_body_comes_with_the_claim(journal: Journal) -> None:
     run = await filled(journal, batches=1)
     (one,) = await claim(journal, run)
     assert one.sha256 == make_batch(range(1, 501)).sha256
-    assert (one.calls, one.attempts, one.doubted_at, one.denied, one.variant) == (
+    assert (one.calls, one.attempts, one.doubted, one.denied, one.variant) == (
         500,
         0,
         None,
@@ -564,7 +564,7 @@ async def test_a_doubt_is_replayed(journal: Journal, books: Callable[[], SqliteB
     assert await doubts(journal, run) == []
     assert (await next_work(journal, run)).replay_at == NOW + 10
     (claim,) = await doubts(journal, run, NOW + 10)
-    assert (claim.replay, claim.doubted_at, claim.attempts) == (True, NOW, 1)
+    assert (claim.replay, claim.doubted, claim.attempts) == (True, at(NOW), 1)
     assert claim.head_sha256 == HEAD
     assert await journal.replay(claim, ME, at(NOW + 10), LEASE) == 2
     with pytest.raises(TransitionError, match="no longer in doubt"):
@@ -652,6 +652,20 @@ async def test_what_was_not_taken_is_no_repeat(journal: Journal) -> None:
     assert await journal.send(other, b"o" * 32, ME, at(NOW), LEASE) == 1
 
 
+async def test_every_try_of_a_batch_is_remembered(journal: Journal) -> None:
+    """Bytes that may have been taken are a repeat, though other bytes of that batch went out since."""
+    first = await filled(journal, batches=1)
+    one = await sending(journal, first)
+    await journal.settle(one.batch, DOUBT, ME, NOW)
+    await journal.resolve(first, [one.batch], State.READY, who="a@b", now=at(NOW))
+    (one,) = await claim(journal, first)
+    await journal.send(one, b"o" * 32, ME, at(NOW), LEASE)
+    await journal.settle(one.batch, ACCEPTED, ME, NOW)
+    for head in (HEAD, b"o" * 32):
+        (two,) = await claim(journal, await again(journal))
+        assert isinstance(await journal.send(two, head, ME, at(NOW), LEASE), Repeat)
+
+
 async def test_a_batch_is_no_repeat_of_itself(journal: Journal) -> None:
     """What a person has sent again, though it may have been taken, does go out."""
     run = await filled(journal, batches=1)
@@ -721,7 +735,7 @@ async def test_a_replay_without_an_answer_keeps_the_first_moment(
     await journal.replay(claim, ME, at(NOW + 10), LEASE)
     await journal.settle(claim.batch, DOUBT, ME, NOW + 11)
     (claim,) = await doubts(journal, run, NOW + 12)
-    assert (claim.doubted_at, claim.attempts) == (NOW, 2)
+    assert (claim.doubted, claim.attempts) == (at(NOW), 2)
 
 
 @pytest.mark.parametrize("outcome", [State.ACCEPTED, State.READY, State.ABANDONED])
@@ -760,7 +774,7 @@ async def test_resent_bytes_are_still_doubted(
     run, batch = await doubted(journal, books)
     await journal.resolve(run, [batch], State.READY, who="a@b", now=at(NOW + 99))
     (claim_,) = await claim(journal, run)
-    assert (claim_.replay, claim_.doubted_at) == (False, NOW + 99)
+    assert (claim_.replay, claim_.doubted) == (False, at(NOW + 99))
 
 
 @pytest.mark.parametrize("state", [s for s in State if (State.IN_DOUBT, s) not in TRANSITIONS])
