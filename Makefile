@@ -8,8 +8,8 @@ STAMP := $(VENV)/.installed
 
 .PHONY: demo test check format bench torture clean
 
-# Kills of `make torture`.
-N ?= 200
+# Kills of `make torture`, and what replays its choices: make torture N=1000 SEED=7
+N ?= 1000
 
 demo: $(STAMP)
 	$(BIN)/python benchmarks/demo.py
@@ -31,7 +31,7 @@ bench: $(STAMP)
 	$(BIN)/python benchmarks/end_to_end.py
 
 torture: $(STAMP)
-	$(BIN)/python tests/torture.py $(N)
+	$(BIN)/python tests/torture.py $(N) $(if $(SEED),--seed $(SEED))
 
 $(STAMP): pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "phonon-bulk needs Python 3.11 or newer: make PYTHON=python3.11")'

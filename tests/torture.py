@@ -1,6 +1,6 @@
 """Kills the command until its run is done, again and again, and compares both sides' books.
 
-    python tests/torture.py 1000 --seed 7
+    python tests/torture.py 1000 --seed 7 --jobs 2
 
 Each campaign is started and killed (SIGKILL), after a random time or at a named point (before and
 after each change's commit, between the send and the answer; see tests/saboteur), started or
@@ -11,6 +11,7 @@ promise kept. A line for every kill says what was killed where; the seed replays
 """
 
 import argparse
+import os
 import random
 import signal
 import subprocess
@@ -18,7 +19,8 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from dataclasses import dataclass, field
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 from desk import COMMAND, PATIENCE, Desk, Simulator
@@ -46,6 +48,8 @@ SABOTEUR = str(Path(__file__).with_name("saboteur"))
 class Figures:
     """What came of it."""
 
+    name: str = ""
+    """Which of several tortures at once."""
     campaigns: int = 0
     kills: int = 0
     at_points: Counter[str] = field(default_factory=Counter)
@@ -64,14 +68,31 @@ class Figures:
         """Whether every call was placed exactly once."""
         return not (self.lost or self.doubled or self.open or self.broken)
 
+    def __add__(self, other: "Figures") -> "Figures":
+        """Return the figures of both."""
+        sums = {
+            one.name: getattr(self, one.name) + getattr(other, one.name) for one in fields(Figures)
+        }
+        return Figures(**{**sums, "name": ""})
 
-def torture(folder: Path, kills: int, seed: int) -> Figures:
+
+def torture(folder: Path, kills: int, seed: int, name: str = "") -> Figures:
     """Run campaigns until there were so many kills; return the figures."""
-    chance, figures = random.Random(seed), Figures()  # noqa: S311 - it is to be replayed
+    chance, figures = random.Random(seed), Figures(name)  # noqa: S311 - it is to be replayed
     while figures.kills < kills:
         figures.campaigns += 1
-        Campaign(folder / f"campaign-{figures.campaigns}", chance, figures, kills).play()
+        Campaign(folder / f"{name}{figures.campaigns}", chance, figures, kills).play()
     return figures
+
+
+def several(folder: Path, kills: int, seed: int, jobs: int) -> Figures:
+    """Run `jobs` tortures at once, each with a seed of its own; return the figures of all."""
+    shares = [kills // jobs + (n < kills % jobs) for n in range(jobs)]
+    names = [f"{chr(ord('a') + n)}" for n in range(jobs)]
+    with ThreadPoolExecutor(jobs) as pool:
+        seeds = range(seed, seed + jobs)
+        done = pool.map(torture, [folder] * jobs, shares, seeds, names)
+        return sum(done, Figures())
 
 
 class Campaign:
@@ -128,7 +149,9 @@ class Campaign:
                 continue
             self.figures.kills += 1
             self.figures.at_points[where.partition("#")[0] if "#" in where else "at random"] += 1
-            say(f"kill {self.figures.kills}: {' '.join(arguments)} {where}; {self.left_behind()}")
+            say(
+                f"kill {self.figures.name}{self.figures.kills}: {' '.join(arguments)} {where}; {self.left_behind()}"
+            )
         while not self.settled(simulator):
             self.desk.run(*self.arguments(), "-q")
 
@@ -206,8 +229,8 @@ class Campaign:
         figures.open += still_open
         figures.broken += audited.exit != 0
         say(
-            f"campaign {figures.campaigns}: {len(theirs)} calls in the ledger, {len(accepted)} "
-            f"accepted and {len(refused)} refused in the journal; {lost} lost, {doubled} doubled, "
+            f"campaign {figures.name}{figures.campaigns}: {len(theirs)} calls in the ledger, "
+            f"{len(accepted)} accepted and {len(refused)} refused in the journal; {lost} lost, {doubled} doubled, "
             f"{still_open} open; audit {verdict}"
         )
 
@@ -223,11 +246,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("kills", type=int)
     parser.add_argument("--seed", type=int, default=int(time.time()))
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     given = parser.parse_args()
-    say(f"seed {given.seed}")
+    say(f"seed {given.seed}, {given.jobs} at once")
     began = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
-        figures = torture(Path(folder), given.kills, given.seed)
+        figures = several(Path(folder), given.kills, given.seed, given.jobs)
     for point, count in sorted(figures.at_points.items()):
         say(f"  {count:>5} {point}")
     say(
