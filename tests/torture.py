@@ -149,9 +149,8 @@ class Campaign:
                 continue
             self.figures.kills += 1
             self.figures.at_points[where.partition("#")[0] if "#" in where else "at random"] += 1
-            say(
-                f"kill {self.figures.name}{self.figures.kills}: {' '.join(arguments)} {where}; {self.left_behind()}"
-            )
+            kill = f"kill {self.figures.name}{self.figures.kills}"
+            say(f"{kill}: {' '.join(arguments)} {where}; {self.left_behind()}")
         while not self.settled(simulator):
             self.desk.run(*self.arguments(), "-q")
 
@@ -230,8 +229,8 @@ class Campaign:
         figures.broken += audited.exit != 0
         say(
             f"campaign {figures.name}{figures.campaigns}: {len(theirs)} calls in the ledger, "
-            f"{len(accepted)} accepted and {len(refused)} refused in the journal; {lost} lost, {doubled} doubled, "
-            f"{still_open} open; audit {verdict}"
+            f"{len(accepted)} accepted and {len(refused)} refused in the journal; {lost} lost, "
+            f"{doubled} doubled, {still_open} open; audit {verdict}"
         )
 
 
