@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test check format bench torture clean
+.PHONY: demo test check format bench bench-recovery torture clean
 
 # Kills of `make torture`, and what replays its choices: make torture N=1000 SEED=7
 N ?= 1000
@@ -29,6 +29,9 @@ format: $(STAMP)
 
 bench: $(STAMP)
 	$(BIN)/python benchmarks/end_to_end.py
+
+bench-recovery: $(STAMP)
+	$(BIN)/python benchmarks/recovery.py
 
 torture: $(STAMP)
 	$(BIN)/python tests/torture.py $(N) $(if $(SEED),--seed $(SEED))

@@ -53,6 +53,11 @@ class LocalPhonon:
         with self._asked("GET", "/ledger") as response:
             yield from map(orjson.loads, response)
 
+    def requests(self) -> Iterator[dict[str, Any]]:
+        """Yield every request it received."""
+        with self._asked("GET", "/ledger/requests") as response:
+            yield from map(orjson.loads, response)
+
     def summary(self) -> dict[str, Any]:
         """Return the sums of the bulk endpoint."""
         with self._asked("GET", "/ledger/summary") as response:
