@@ -13,6 +13,7 @@ from phonon_bulk.call import (
     RejectedRow,
     clean_number,
     encode,
+    read_end,
     read_start_time,
     start_time_text,
     today_in_india,
@@ -138,3 +139,33 @@ def test_a_repr_shows_nothing_of_the_customer() -> None:
     row = RejectedRow(3, "no usable number", "ACC0001", ("98123",), '{"name":"Asha"}')
     assert repr(CALL) == "Call(2 numbers, 1 keys)"
     assert repr(row) == "RejectedRow(row=3, reason='no usable number')"
+
+
+NOON = datetime(2026, 11, 24, 12, tzinfo=INDIA).timestamp()
+
+
+@pytest.mark.parametrize(
+    ("text", "moment"),
+    [
+        ("19:00", datetime(2026, 11, 24, 19, tzinfo=INDIA)),
+        ("00:30", datetime(2026, 11, 24, 0, 30, tzinfo=INDIA)),
+        ("2026-11-25T06:00:00+05:30", datetime(2026, 11, 25, 6, tzinfo=INDIA)),
+        ("2026-11-25 06:00", datetime(2026, 11, 25, 6, tzinfo=INDIA)),
+        ("2026-11-25T06:00:00Z", datetime(2026, 11, 25, 11, 30, tzinfo=INDIA)),
+    ],
+)
+def test_an_end(text: str, moment: datetime) -> None:
+    """A time of day is that of the day in India; a moment is itself."""
+    assert read_end(text, NOON) == moment.timestamp()
+
+
+def test_an_end_late_in_the_evening_elsewhere() -> None:
+    """When it is the next day in India already, the end is on that day."""
+    night = datetime(2026, 11, 25, 1, tzinfo=INDIA).timestamp()
+    assert read_end("19:00", night) == datetime(2026, 11, 25, 19, tzinfo=INDIA).timestamp()
+
+
+def test_no_end() -> None:
+    """What is neither is an error."""
+    with pytest.raises(ValueError, match="neither"):
+        read_end("7 pm", NOON)

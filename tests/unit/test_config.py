@@ -24,6 +24,7 @@ from phonon_bulk.config import (
     EndpointName,
     EndpointSettings,
     MappingSettings,
+    Once,
     Settings,
     environment_name,
     files,
@@ -941,6 +942,21 @@ def test_a_whole_campaign(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("written", "text"),
+    [
+        ('"19:00"', "19:00"),
+        ("19:00:00", "19:00"),
+        ('"2026-11-24T19:00:00+05:30"', "2026-11-24T19:00:00+05:30"),
+        ("2026-11-24T19:00:00+05:30", "2026-11-24T19:00:00+05:30"),
+    ],
+)
+def test_an_end_with_and_without_quotes(tmp_path: Path, written: str, text: str) -> None:
+    """TOML knows times and moments by itself; they mean the same in quotes."""
+    campaign = campaign_from(tmp_path, f"{CAMPAIGN}not_after = {written}\nonce = 'day'\n")
+    assert (campaign.not_after, campaign.once) == (text, Once.DAY)
+
+
 def test_a_campaign_needs_little(tmp_path: Path) -> None:
     """A name and a flow: the list comes from the command line, in Phonon's own template."""
     campaign = campaign_from(tmp_path, CAMPAIGN)
@@ -991,6 +1007,11 @@ def test_a_moment_without_quotes(tmp_path: Path) -> None:
         ("[campaign]\nname = 'x'\nflow_id = 'QG8k000'", "campaign.flow_id", 'found "QG8k000"'),
         (CAMPAIGN + "endpoint = 'blk'", "campaign.endpoint", '"bulk" or "realtime", found "blk"'),
         (CAMPAIGN + "account = 'a b'", "campaign.account", "expected a name of at most 64"),
+        (CAMPAIGN + "once = 'week'", "campaign.once", '"list" or "day", found "week"'),
+        (CAMPAIGN + "not_after = '7 pm'", "campaign.not_after", 'found "7 pm"'),
+        (CAMPAIGN + "not_after = '24:00'", "campaign.not_after", "a time of day like"),
+        (CAMPAIGN + "not_after = '2026-13-01T10:00'", "campaign.not_after", "a time of day like"),
+        (CAMPAIGN + "not_after = 19", "campaign.not_after", "found 19"),
         (CAMPAIGN + "flowid = 'x'", "campaign.flowid", "did you mean campaign.flow_id?"),
         (CAMPAIGN + "[source]\npath = []", "source.path", "found an empty list"),
         (CAMPAIGN + "[source]\npath = ''", "source.path", "found an empty text"),
@@ -1066,6 +1087,8 @@ CAMPAIGNS = st.builds(
     flow_id=st.text(string.ascii_letters + string.digits, min_size=8, max_size=8),
     endpoint=st.sampled_from(EndpointName),
     account=st.sampled_from(["default", "south", "South-East_2"]),
+    once=st.sampled_from(Once),
+    not_after=st.sampled_from([None, "19:00", "2026-11-24T19:00:00+05:30"]),
     paths=st.lists(COLUMN).map(tuple),
     delimiter=st.sampled_from([None, ",", ";", "\t", "|"]),
     mapping=st.none()

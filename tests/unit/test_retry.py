@@ -213,3 +213,9 @@ def test_throttling_is_an_answer() -> None:
     rest = Rest().after_failure(of(Verdict.NOT_SENT), 0.0, 0.0, POLICY, 1.0)
     rest = rest.after_failure(of(Verdict.THROTTLED), 899.0, 899.0, POLICY, 1.0)
     assert not rest.given_up(1000.0, POLICY)
+
+
+def test_an_unclear_answer_may_ask_for_a_rest() -> None:
+    """HTTP 503 with Retry-After: the first one is obeyed already."""
+    rest = Rest().after_failure(of(Verdict.UNCLEAR, retry_after=7.0), 0.0, 10.0, POLICY, 1.0)
+    assert (rest.failures, rest.until) == (1, 17.0)
