@@ -158,7 +158,8 @@ class Endpoint:
             case aiohttp.ClientConnectorDNSError():
                 return "the name can't be resolved (DNS)"
             case aiohttp.ClientConnectorCertificateError():
-                return f"its TLS certificate is not valid ({error.certificate_error})"
+                why = getattr(error.certificate_error, "verify_message", "")
+                return f"its TLS certificate is not valid ({why or 'it can not be verified'})"
             case aiohttp.ClientSSLError() | ssl.SSLError():
                 return "TLS could not be agreed on"
             case aiohttp.ClientHttpProxyError():

@@ -1,5 +1,6 @@
 """How a sending command ends: the summary, what the operator is to do next, the exit code."""
 
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -50,16 +51,29 @@ def report(
         summary = summarize(books, run, seconds)
     if only_read and summary.list_read:
         summary = replace(summary, exit=Exit.SOME_FAILED if summary.rejected else Exit.DONE)
+    _show(summary, flags)
+    return summary
+
+
+def _show(summary: Summary, flags: Flags) -> None:
     if flags.json:
         print_json(summary.to_dict())
     elif not flags.quiet:
         typer.echo(to_text(summary))
-    return summary
 
 
 def conclude(settings: Settings, run: int, flags: Flags, outcome: Outcome, seconds: float) -> Exit:
-    """Print the summary, say what to do next if the run is not done, return the exit code."""
-    summary = report(settings, run, flags, seconds)
+    """Print the summary, say what to do next if the run is not done, return the exit code.
+
+    A run that ended early with doubts that are still young is to be resumed, not resolved.
+    """
+    with SqliteBooks(settings.journal_path) as books:
+        summary, doubts = summarize(books, run, seconds), books.doubts(run)
+    young = time.time() - settings.sending.replay_within
+    early = outcome.ending in {Ending.TOLD, Ending.GIVEN_UP}
+    if early and summary.exit == Exit.IN_DOUBT and any(d.doubted_at > young for d in doubts):
+        summary = replace(summary, exit=Exit.STOPPED)
+    _show(summary, flags)
     for sentence in advice(outcome, summary):
         typer.echo(f"phonon-bulk: {sentence}", err=True)
     return Exit(summary.exit)

@@ -43,7 +43,8 @@ class Rates:
         seconds = t1 - t0
         if seconds <= 0:
             return 0.0, 0.0
-        return (contacts1 - contacts0) / seconds, (requests1 - requests0) / seconds
+        # Fewer are done than before where a doubt is being sent again.
+        return max(0, contacts1 - contacts0) / seconds, (requests1 - requests0) / seconds
 
 
 class Progress:
@@ -128,8 +129,14 @@ class Progress:
             "contacts_per_second": round(contacts),
             "seconds_left": left,
             "limit_used": None if not self._limit else round(requests * 60 / self._limit, 3),
-            "resting": self._tally.resting,
+            "in_doubt": self._tally.in_doubt or None,
+            "resting": self._resting(),
         }
+
+    def _resting(self) -> str | None:
+        """Return why the endpoint is left alone just now, if it is."""
+        is_over = asyncio.get_running_loop().time() >= self._tally.resting_until
+        return None if is_over else self._tally.resting
 
     # ---- the two ways to show them
 
@@ -185,6 +192,8 @@ def in_words(figures: dict[str, Any], *, sends: bool) -> str:
         parts.append(f"{minutes}:{seconds:02d} left")
     if figures["limit_used"] is not None:
         parts.append(f"{figures['limit_used']:.0%} of the limit")
+    if figures["in_doubt"]:
+        parts.append(f"{figures['in_doubt']:,} in doubt")
     if figures["resting"]:
         parts.append(f"waiting: {figures['resting']}")
     return " · ".join(parts)

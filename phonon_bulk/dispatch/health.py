@@ -79,6 +79,7 @@ class Health:
         self._rest = before.after_failure(answer, sent_at, now, self._policy, self._chance())
         if self._rest.failures > before.failures:
             self._tally.resting = decision.reason
+            self._tally.resting_until = self._rest.until
             wait = round(self._rest.until - now, 1)
             log.warning("endpoint.resting", run=self._run, why=decision.reason, seconds=wait)
         return self._rest.given_up(now, self._policy)

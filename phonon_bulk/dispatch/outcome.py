@@ -43,7 +43,9 @@ class Tally:
     """Calls."""
     requests: int = 0
     resting: str | None = None
-    """Why the endpoint is left alone just now."""
+    """Why the endpoint was left alone last."""
+    resting_until: float = 0.0
+    """Until when, by the event loop's time."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -653,7 +653,7 @@ async def test_what_was_not_taken_is_no_repeat(journal: Journal) -> None:
 
 
 async def test_every_try_of_a_batch_is_remembered(journal: Journal) -> None:
-    """Bytes that may have been taken are a repeat, though other bytes of that batch went out since."""
+    """Bytes that may have been taken are a repeat, though others of that batch went out since."""
     first = await filled(journal, batches=1)
     one = await sending(journal, first)
     await journal.settle(one.batch, DOUBT, ME, NOW)

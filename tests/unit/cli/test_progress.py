@@ -26,6 +26,7 @@ FIGURES = {
     "contacts_per_second": 1200,
     "seconds_left": 75,
     "limit_used": 0.256,
+    "in_doubt": None,
     "resting": None,
 }
 
@@ -40,6 +41,20 @@ def test_words_while_the_endpoint_rests() -> None:
     """What is waited for is said."""
     figures = {**FIGURES, "seconds_left": None, "limit_used": None, "resting": "HTTP 429"}
     assert in_words(figures, sends=True) == "4,500 accepted · 1,200/s · waiting: HTTP 429"
+
+
+def test_words_with_doubts() -> None:
+    """What is in doubt is said."""
+    text = in_words({**FIGURES, "in_doubt": 1500}, sends=True)
+    assert text.endswith("26% of the limit · 1,500 in doubt")
+
+
+def test_no_rate_below_nothing() -> None:
+    """When doubts are sent again, fewer contacts are done than before: that is no speed."""
+    rates = Rates()
+    rates.add(1.0, 1500, 3)
+    rates.add(2.0, 1000, 4)
+    assert rates.per_second == (0.0, 1.0)
 
 
 def test_words_while_reading_alone() -> None:

@@ -1,0 +1,524 @@
+"""A journal in plain Python, written from the contracts in `phonon_bulk.journal`: see the test.
+
+Its verbs are those of `Journal`, but for `async`. Each raises what a journal must raise before it
+has changed anything. What a contract leaves open (the words of a reason) is left open here.
+"""
+
+import sqlite3
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
+from datetime import timedelta
+from functools import cache
+from typing import Any
+
+from builders import DAY, make_data
+
+from phonon_bulk.batch import MAX_VARIANT, TRANSITIONS, Batch, State
+from phonon_bulk.call import RejectedRow
+from phonon_bulk.errors import ReadElsewhereError, RunError, TransitionError
+from phonon_bulk.journal import (
+    Claim,
+    Control,
+    Doubt,
+    FrozenBatch,
+    Moment,
+    NewRun,
+    NextWork,
+    Opened,
+    Repeat,
+    Run,
+    RunCounts,
+    Settlement,
+)
+from phonon_bulk.journal.frozen import freeze
+
+Rows = tuple[int, ...]
+
+SETTLED = {State.ACCEPTED, State.REFUSED, State.EXPIRED, State.CANCELLED, State.ABANDONED}
+_CLEAR_NO = {"throttled", "setup", "account", "not_sent", "held_back"}
+_TAKEN_PERHAPS = {
+    State.SENDING,
+    State.IN_DOUBT,
+    State.ACCEPTED,
+    State.SPLIT,
+    State.ABANDONED,
+}
+HELD = {State.CLAIMED, State.SENDING}
+
+
+@cache
+def frozen(rows: Rows) -> FrozenBatch:
+    """Return the batch of these rows of any list; the dates in a list alternate, two rows each."""
+    days = [DAY + timedelta(days=(row - 1) // 2 % 2) for row in rows]
+    calls = [make_data([row], day) for row, day in zip(rows, days, strict=True)]
+    batch = freeze(Batch(b",".join(calls), rows, min(days)))
+    _ROWS[batch.sha256] = rows
+    return batch
+
+
+_ROWS: dict[bytes, Rows] = {}
+
+
+class Saying(str):
+    """Equal to any text in which these words stand: how a journal puts it is its own affair."""
+
+    __slots__ = ()
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, str) and str(self) in str(other)
+
+    __hash__ = str.__hash__
+
+
+@dataclass
+class Tried:
+    """One time that a batch's bytes were handed to the network."""
+
+    head: bytes
+    at: Moment
+    ended_at: float | None = None
+    verdict: str | None = None
+
+    def row(self, batch: int, n: int) -> dict[str, Any]:
+        """Return it as the table `attempt` has it."""
+        return {
+            "batch": batch,
+            "n": n,
+            "sent_at": self.at.wall,
+            "steady_at": self.at.steady,
+            "head_sha256": self.head,
+            "ended_at": self.ended_at,
+            "verdict": self.verdict,
+        }
+
+
+@dataclass
+class Kept:
+    """A batch as it should be."""
+
+    id: int
+    run: int
+    frozen: FrozenBatch
+    variant: int
+    parent: int | None = None
+    state: State = State.READY
+    owner: str | None = None
+    lease_until: float | None = None
+    not_before: float = 0.0
+    tried: list[Tried] = field(default_factory=list)
+    doubted: Moment | None = None
+    denied: bool = False
+    accepted: int = 0
+    request_id: str | None = None
+    answer: bytes | None = None
+    reason: str | None = None
+    settled_at: float | None = None
+    perhaps: set[bytes] = field(default_factory=set)
+    """The heads under which its calls went out and were taken, or may have been."""
+    before: bool = False
+    """Whether the head of what went out last was one of these already."""
+
+    @property
+    def rows(self) -> Rows:
+        """The rows of its calls."""
+        return _ROWS[self.frozen.sha256]
+
+    @property
+    def head(self) -> bytes | None:
+        """What stood before the calls when they went out last."""
+        return self.tried[-1].head if self.tried else None
+
+    def claim(self, *, replay: bool = False) -> Claim:
+        """Return it as it is handed out."""
+        return Claim(
+            batch=self.id,
+            run=self.run,
+            first_row=self.frozen.first_row,
+            calls=self.frozen.calls,
+            start_date=self.frozen.start_date,
+            sha256=self.frozen.sha256,
+            variant=self.variant,
+            head_sha256=self.head,
+            attempts=len(self.tried),
+            doubted=self.doubted,
+            denied=self.denied,
+            body=self.frozen.body,
+            rows=self.frozen.rows,
+            replay=replay,
+        )
+
+    def row(self) -> dict[str, Any]:
+        """Return it as the table `batch` has it."""
+        claim = self.claim()
+        shared = set(Claim.__slots__) - {"batch", "body", "rows", "replay", "doubted"}
+        return {
+            **{name: getattr(claim, name) for name in shared},
+            "id": self.id,
+            "parent": self.parent,
+            "size": self.frozen.size,
+            "state": self.state,
+            "owner": self.owner,
+            "lease_until": self.lease_until,
+            "not_before": self.not_before,
+            "doubted_at": self.doubted.wall if self.doubted else None,
+            "doubted_steady": self.doubted.steady if self.doubted else None,
+            "accepted": self.accepted,
+            "request_id": self.request_id,
+            "reason": self.reason,
+            "settled_at": self.settled_at,
+        }
+
+    def doubt(self) -> Doubt:
+        """Return it as a person is shown it."""
+        return Doubt(
+            batch=self.id,
+            first_row=self.frozen.first_row,
+            calls=self.frozen.calls,
+            attempts=len(self.tried),
+            sent_at=self.tried[-1].at.wall,
+            doubted_at=self.doubted.wall if self.doubted else 0.0,
+            verdict=self.tried[-1].verdict,
+            reason=self.reason,
+        )
+
+    def hold(self, state: State, owner: str, lease_until: float) -> None:
+        """Move it to a state in which somebody holds it."""
+        self.state, self.owner, self.lease_until = state, owner, lease_until
+
+    def let_go(self, state: State, reason: str | None, settled_at: float | None = None) -> None:
+        """Move it to a state in which nobody does."""
+        self.state, self.owner, self.lease_until = state, None, None
+        self.reason, self.settled_at = reason, settled_at
+
+
+@dataclass
+class Begun:
+    """A run as it should be."""
+
+    id: int
+    new: NewRun
+    variant: int
+    created_at: float
+    read_at: float | None = None
+    whole: int = 1
+    control: Control = Control.GO
+    reason: str | None = None
+    rows: int = 0
+    calls: int = 0
+    rejected: list[RejectedRow] = field(default_factory=list)
+
+    def run(self) -> Run:
+        """Return it as the books have it."""
+        ours = {name: getattr(self, name) for name in self.__dataclass_fields__ if name != "new"}
+        kept = {**ours, "rejected": len(self.rejected), "suppressed": 0, "duplicates": 0}
+        return Run(**asdict(self.new), **kept)
+
+
+class Model:
+    """The verbs of `Journal`, and some of `Books`, over plain objects."""
+
+    def __init__(self) -> None:
+        self.runs: dict[int, Begun] = {}
+        self.batches: dict[int, Kept] = {}
+        self.dead: set[str] = set()
+        """Processes that left a sign by which it is known that they have ended."""
+
+    def of(self, run: int, *states: State) -> list[Kept]:
+        """Return a run's batches in these states, in the list's order."""
+        found = [one for one in self.batches.values() if one.run == run and one.state in states]
+        return sorted(found, key=lambda one: (one.frozen.first_row, one.id))
+
+    def within(self, *states: State) -> list[int]:
+        """Return the numbers of all batches in these states."""
+        return [one.id for one in self.batches.values() if one.state in states]
+
+    def _born(self, run: int, batch: FrozenBatch, parent: int | None = None) -> Kept:
+        one = Kept(len(self.batches) + 1, run, batch, self.runs[run].variant, parent)
+        self.batches[one.id] = one
+        return one
+
+    def _held(self, batch: int, owner: str, state: State) -> Kept:
+        one = self.batches.get(batch)
+        if one is None or one.state is not state or one.owner != owner:
+            raise TransitionError
+        return one
+
+    # ---- runs and their lists
+
+    def open_run(self, new: NewRun, now: float, *, again: bool = False) -> Opened:
+        """See `Journal`."""
+        same = [run.id for run in self.runs.values() if run.new.identity == new.identity]
+        if same and not again:
+            return Opened(max(same), is_new=False)
+        if len(same) > MAX_VARIANT:
+            raise RunError
+        run = len(self.runs) + 1
+        self.runs[run] = Begun(run, new, len(same), now)
+        return Opened(run, is_new=True)
+
+    def append(
+        self,
+        run: int,
+        batches: Sequence[FrozenBatch],
+        rejected: Sequence[RejectedRow],
+        *,
+        after_row: int,
+        last_row: int,
+    ) -> None:
+        """See `Journal`."""
+        one = self.runs.get(run)
+        if one is None or one.rows != after_row or one.read_at is not None:
+            raise ReadElsewhereError
+        calls = sum(batch.calls for batch in batches)
+        if last_row - after_row != calls + len(rejected):
+            raise sqlite3.IntegrityError
+        one.rows, one.calls = last_row, one.calls + calls
+        one.rejected += rejected
+        for batch in batches:
+            self._born(run, batch)
+
+    def finish_reading(self, run: int, now: float, *, whole: bool = True) -> None:
+        """See `Journal`."""
+        one = self.runs.get(run)
+        if one is None or one.read_at is not None:
+            raise TransitionError
+        one.read_at, one.whole = now, int(whole)
+
+    def control(
+        self, run: int, control: Control, allowed: Sequence[Control], reason: str | None = None
+    ) -> None:
+        """See `Journal`."""
+        if run not in self.runs or self.runs[run].control not in allowed:
+            raise RunError
+        self.runs[run].control, self.runs[run].reason = control, reason
+
+    def amend(self, run: int, flow_id: str, not_after: float | None) -> None:
+        """See `Journal`."""
+        if run not in self.runs:
+            raise TransitionError
+        self.runs[run].new = replace(self.runs[run].new, flow_id=flow_id, not_after=not_after)
+
+    def cancel_ready(self, run: int, now: float, reason: str) -> int:
+        """See `Journal`."""
+        ready = self.of(run, State.READY)
+        for one in ready:
+            one.let_go(State.CANCELLED, reason, now)
+        return len(ready)
+
+    # ---- batches
+
+    def claim(self, run: int, *, owner: str, limit: int, now: Moment, lease: float) -> list[Claim]:
+        """See `Journal`."""
+        if run not in self.runs or self.runs[run].control is not Control.GO:
+            return []
+        ready = [one for one in self.of(run, State.READY) if one.not_before <= now.steady][:limit]
+        for one in ready:
+            one.hold(State.CLAIMED, owner, now.steady + lease)
+        return [one.claim() for one in ready]
+
+    def renew(self, owner: str, now: Moment, lease: float) -> None:
+        """See `Journal`."""
+        for one in self.batches.values():
+            if one.owner == owner:
+                one.lease_until = now.steady + lease
+
+    def release(self, batches: Sequence[int], owner: str) -> None:
+        """See `Journal`."""
+        if len(set(batches)) < len(batches):
+            raise TransitionError
+        for one in [self._held(batch, owner, State.CLAIMED) for batch in batches]:
+            one.let_go(State.READY, one.reason)
+
+    def send(
+        self, claim: Claim, head_sha256: bytes, owner: str, now: Moment, lease: float
+    ) -> int | Repeat:
+        """See `Journal`."""
+        one = self._held(claim.batch, owner, State.CLAIMED)
+        if self.found_elsewhere(one, head_sha256):
+            one.let_go(State.REFUSED, Saying("repeats"), now.wall)
+            return Repeat(Saying("repeats"))
+        one.denied = one.denied and one.head == head_sha256
+        return self._goes_out(one, head_sha256, owner, now, lease)
+
+    def went_out_elsewhere(self, one: Kept, head: bytes) -> bool:
+        """Say whether the very bytes of a batch were taken from another, or may have been."""
+        return any(
+            other.frozen.sha256 == one.frozen.sha256 and head in other.perhaps
+            for other in self.batches.values()
+            if other is not one
+        )
+
+    def found_elsewhere(self, one: Kept, head: bytes) -> bool:
+        """Say whether a journal finds so."""
+        return any(
+            other.frozen.sha256 == one.frozen.sha256
+            and any(tried.head == head and tried.verdict not in _CLEAR_NO for tried in other.tried)
+            and (
+                other.state in _TAKEN_PERHAPS
+                or (other.state in {State.READY, State.CLAIMED} and other.doubted is not None)
+            )
+            for other in self.batches.values()
+            if other is not one
+        )
+
+    def _goes_out(self, one: Kept, head: bytes, owner: str, now: Moment, lease: float) -> int:
+        one.before = head in one.perhaps
+        one.perhaps.add(head)
+        one.tried.append(Tried(head, now))
+        one.hold(State.SENDING, owner, now.steady + lease)
+        return len(one.tried)
+
+    def refuse(self, batch: int, owner: str, now: float, reason: str) -> None:
+        """See `Journal`."""
+        self._held(batch, owner, State.CLAIMED).let_go(State.REFUSED, reason, now)
+
+    def expire(self, batch: int, owner: str, now: float, reason: str) -> None:
+        """See `Journal`."""
+        self._held(batch, owner, State.CLAIMED).let_go(State.EXPIRED, reason, now)
+
+    def settle(self, batch: int, settlement: Settlement, owner: str, now: float) -> None:
+        """See `Journal`."""
+        said = settlement
+        if (State.SENDING, said.state) not in TRANSITIONS or said.state is State.SPLIT:
+            raise TransitionError
+        one = self._held(batch, owner, State.SENDING)
+        if said.state is State.ACCEPTED and not 1 <= said.accepted <= one.frozen.calls:
+            raise sqlite3.IntegrityError
+        one.let_go(said.state, said.reason, now if said.state in SETTLED else None)
+        one.denied = said.variant == one.variant and (one.denied or said.denied)
+        one.variant, one.not_before = said.variant, said.not_before
+        one.accepted, one.request_id = said.accepted, said.request_id
+        last = one.tried[-1]
+        if said.state is State.IN_DOUBT:
+            one.doubted = one.doubted or last.at
+        elif said.state is State.REFUSED or (said.state is State.READY and not one.before):
+            one.perhaps.discard(last.head)
+        self._answered(one, said, now)
+
+    def _answered(self, one: Kept, said: Settlement, now: float) -> None:
+        one.tried[-1].ended_at, one.tried[-1].verdict = now, said.verdict
+        one.answer = said.answer or one.answer
+
+    def split(
+        self,
+        claim: Claim,
+        parts: Sequence[FrozenBatch],
+        owner: str,
+        now: float,
+        *,
+        answered: Settlement | None = None,
+        reason: str,
+        expired: FrozenBatch | None = None,
+    ) -> None:
+        """See `Journal`."""
+        one = self._held(claim.batch, owner, State.SENDING if answered else State.CLAIMED)
+        if one.frozen.calls != sum(
+            part.calls for part in (*parts, *([expired] if expired else []))
+        ):
+            raise TransitionError
+        one.let_go(State.SPLIT, reason, now)
+        if answered:
+            self._answered(one, answered, now)
+        for part in parts:
+            self._born(one.run, part, one.id)
+        if expired:
+            self._born(one.run, expired, one.id).let_go(State.EXPIRED, reason, now)
+
+    # ---- doubts, and leases that are lost
+
+    def _replayable(
+        self, run: int, now: Moment, within: float, today: str, but: Sequence[int]
+    ) -> list[Kept]:
+        return [
+            one
+            for one in self.of(run, State.IN_DOUBT)
+            if one.doubted is not None
+            and one.doubted.wall > now.wall - within
+            and one.doubted.steady > now.steady - within
+            and one.frozen.start_date >= today
+            and one.id not in but
+        ]
+
+    def doubts(
+        self, run: int, *, now: Moment, within: float, today: str, but: Sequence[int]
+    ) -> list[Claim]:
+        """See `Journal`; but this returns all of them, in no order."""
+        doubts = self._replayable(run, now, within, today, but)
+        return [one.claim(replay=True) for one in doubts if one.not_before <= now.steady]
+
+    def next_work(
+        self, run: int, *, now: Moment, within: float, today: str, but: Sequence[int] = ()
+    ) -> NextWork:
+        """See `Journal`."""
+        ready, held = self.of(run, State.READY), self.of(run, *HELD)
+        doubts = self._replayable(run, now, within, today, but)
+        leases = [one.lease_until for one in held if one.lease_until is not None]
+        return NextWork(
+            control=self.runs[run].control,
+            reading=self.runs[run].read_at is None,
+            not_before=min((one.not_before for one in ready), default=None),
+            lease_until=min(leases, default=None),
+            replay_at=min((one.not_before for one in doubts), default=None),
+        )
+
+    def replay(self, claim: Claim, owner: str, now: Moment, lease: float) -> int:
+        """See `Journal`."""
+        one = self.batches[claim.batch]
+        if one.state is not State.IN_DOUBT or len(one.tried) != claim.attempts:
+            raise TransitionError
+        return self._goes_out(one, one.tried[-1].head, owner, now, lease)
+
+    def resolve(
+        self, run: int, batches: Sequence[int], outcome: State, *, who: str, now: Moment
+    ) -> None:
+        """See `Journal`."""
+        if (State.IN_DOUBT, outcome) not in TRANSITIONS or outcome is State.SENDING:
+            raise TransitionError
+        doubts = {one.id: one for one in self.of(run, State.IN_DOUBT)}
+        if not set(batches) <= set(doubts) or len(set(batches)) < len(batches):
+            raise RunError
+        for one in (doubts[batch] for batch in batches):
+            one.not_before = 0.0
+            if outcome is State.READY:
+                one.let_go(outcome, None)
+                one.doubted = now  # what comes of it is replayed like any new doubt
+                continue
+            one.let_go(outcome, Saying(who), now.wall)
+            one.accepted = one.frozen.calls if outcome is State.ACCEPTED else 0
+
+    def recover(self, now: Moment, replay_after: float = 0.0) -> tuple[int, int]:
+        """See `Journal`."""
+        lost = [
+            one
+            for one in self.batches.values()
+            if one.lease_until is not None
+            and (one.lease_until <= now.steady or one.owner in self.dead)
+        ]
+        self.dead.clear()  # they hold nothing any more, so their signs are swept away
+        sent = [one.id for one in lost if one.state is State.SENDING]
+        for one in lost:
+            if one.id in sent:
+                one.let_go(State.IN_DOUBT, Saying("ended before"))
+                one.doubted = one.doubted or one.tried[-1].at
+                one.not_before = now.steady + replay_after
+            else:
+                one.let_go(State.READY, one.reason)
+        return len(lost) - len(sent), len(sent)
+
+    # ---- the books
+
+    def counts(self, run: int) -> RunCounts:
+        """See `Books`."""
+        ours = self.of(run, *State)
+        calls: Counter[State] = Counter()
+        for one in ours:
+            calls[one.state] += one.frozen.calls
+        settled = [one.settled_at for one in ours if one.settled_at is not None]
+        return RunCounts(
+            batches=Counter(one.state for one in ours),
+            calls=calls,
+            accepted=sum(one.accepted for one in ours),
+            requests=sum(len(one.tried) for one in ours),
+            settled_at=max(settled, default=None),
+        )

@@ -1,0 +1,657 @@
+"""The journal under any order of its verbs: crashes, lost leases and clocks set anyhow included.
+
+Hypothesis drives two or three "processes" (each a `SqliteJournal` on the same file), and does the
+same to a model in plain Python (`journal_model.py`). The model says beforehand what a verb returns
+or raises. After every step the journal must be as the model is, column by column; what must hold
+whatever was done is looked at apart from the model's verbs.
+
+To search for long: PHONON_MACHINE_EXAMPLES=3000 pytest tests/contract/test_journal_machine.py
+"""
+
+import asyncio
+import os
+import shutil
+import sqlite3
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+from builders import DAY, SECURITY_ID, make_run
+from contract.journal_model import HELD, SETTLED, Kept, Model, Rows, frozen
+from hypothesis import HealthCheck, note, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
+from phonon_bulk.batch import MAX_VARIANT, TRANSITIONS, Head, State
+from phonon_bulk.call import RejectedRow
+from phonon_bulk.errors import RunError, TransitionError
+from phonon_bulk.journal import Claim, Control, Moment, Settlement
+from phonon_bulk.journal.books import SqliteBooks
+from phonon_bulk.journal.frozen import compress
+from phonon_bulk.journal.sqlite import SqliteJournal
+
+T = TypeVar("T")
+
+EXAMPLES = int(os.environ.get("PHONON_MACHINE_EXAMPLES", "40"))
+STEPS = 40
+
+NOW = 1_795_400_000.0
+HOUR = 3600.0
+TICK = 1 / 1024  # adds up without a rounding error
+REASON = "for a reason"
+WHO = "asha@desk"
+IDENTITIES = ("x", "y", "z")
+FLOWS = ("QG8k000A", "QG8k000B")
+LEFT_OUT = {State.REFUSED, State.EXPIRED, State.CANCELLED, State.ABANDONED, State.IN_DOUBT}
+
+FITTING = {
+    State.READY: ["claim"],
+    State.CLAIMED: ["send"] * 8 + ["release", "refuse", "expire", "part"],
+    State.SENDING: ["settle"] * 6 + ["halve"],
+    State.IN_DOUBT: ["replay", "resolve"],
+}
+"""The verbs that move a batch on from a state, the usual ones more often."""
+
+Block = tuple[tuple[Rows, ...], Rows]
+ONE_BATCH: Block = (((1, 2, 3, 4),), ())
+BLOCKS = st.lists(
+    st.sampled_from(
+        [
+            ONE_BATCH,
+            (((1, 2), (3, 4)), ()),
+            (((1,), (2, 3)), (4,)),
+            (((1, 2, 4),), (3,)),
+            ((), (1, 2, 3, 4)),
+        ]
+    ),
+    min_size=1,
+    max_size=2,
+)
+"""What four rows of a list become: batches, and rejected rows. There are few of these, and a call
+depends on its row alone, so many batches have the same bytes as one of another list; as have the
+halves of one list's batches and whole batches of another's."""
+
+
+class Call(NamedTuple):
+    """A verb, to be done by the model and by the journal."""
+
+    verb: str
+    arguments: tuple[Any, ...]
+    named: dict[str, Any]
+
+    def by(self, who: object) -> Any:
+        """Do it; a journal returns what is to be awaited."""
+        return getattr(who, self.verb)(*self.arguments, **self.named)
+
+    def __repr__(self) -> str:
+        named = [f"{name}={value!r}" for name, value in self.named.items()]
+        return f"{self.verb}({', '.join([*map(repr, self.arguments), *named])})"
+
+
+def call(verb: str, *arguments: Any, **named: Any) -> Call:
+    """Return a verb with what it is to be done with."""
+    return Call(verb, arguments, named)
+
+
+def foretold(what: Call, model: Model) -> Any:
+    """Return what a verb must return, or the class of what it must raise."""
+    try:
+        return what.by(model)
+    except (TransitionError, RunError, sqlite3.IntegrityError) as error:
+        return type(error)
+
+
+class JournalMachine(RuleBasedStateMachine):
+    """Two or three processes at one journal, and the model beside it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.folder = Path(tempfile.mkdtemp(prefix="journal-machine-"))
+        self.path = self.folder / "journal.db"
+        self.runner = asyncio.Runner()
+        self.model = Model()
+        self.steady, self.ahead = NOW, 0.0
+        self.processes = [self._process(), self._process()]
+        self.books = SqliteBooks(self.path)
+        self.gone: set[str] = set()
+        self.in_hand: list[tuple[str, Claim]] = []
+        """Every claim that was handed out, and to whom: no process knows which of its own are
+        over."""
+        self.believed: dict[tuple[str, int], float] = {}
+        """What living processes rightly believe to hold, and until when."""
+        self.fixed = False
+        """Whether the first is taken wherever there is a choice."""
+        self.final: dict[int, dict[str, Any]] = {}
+
+    def _process(self) -> SqliteJournal:
+        journal = SqliteJournal(self.path)
+        # Nobody pulls the plug here, so what a commit costs on this disk need not be waited for.
+        journal._writer._connection.execute("PRAGMA synchronous = OFF")
+        return journal
+
+    # ---- doing things, on both sides
+
+    def _do(self, journal: SqliteJournal, *calls: Call) -> None:
+        """Do verbs, all at once if there are several; each must end as the model says."""
+        expected = [foretold(what, self.model) for what in calls]
+
+        async def together() -> list[Any]:
+            verbs = [what.by(journal) for what in calls]
+            return await asyncio.gather(*verbs, return_exceptions=True)
+
+        outcomes = self.runner.run(together())
+        for what, outcome in zip(calls, outcomes, strict=True):
+            note(f"{self.processes.index(journal)}: {what} -> {outcome!r}")
+        got = [type(one) if isinstance(one, Exception) else one for one in outcomes]
+        assert got == expected, calls
+        for what, outcome in zip(calls, outcomes, strict=True):
+            if not isinstance(outcome, Exception):
+                self._learn(what, outcome)
+
+    def _learn(self, what: Call, outcome: Any) -> None:
+        """Keep in mind what the process that did a verb now holds, as far as it can know."""
+        match what.verb, what.arguments:
+            case "claim", _:
+                owner, until = what.named["owner"], what.named["now"].steady + what.named["lease"]
+                self.in_hand += [(owner, claim) for claim in outcome]
+                self._believe(owner, until, *(claim.batch for claim in outcome))
+            case "send", (claim, _, owner, now, lease) if isinstance(outcome, int):
+                self._believe(owner, now.steady + lease, claim.batch)
+            case "replay", (claim, owner, now, lease):
+                self._believe(owner, now.steady + lease, claim.batch)
+            case "renew", (owner, now, lease):  # lost ones too, so it lengthens no belief
+                for key in [key for key in self.believed if key[0] == owner]:
+                    self.believed[key] = min(self.believed[key], now.steady + lease)
+            case "release", (batches, owner):
+                self._believe(owner, 0.0, *batches)
+            case (("send" | "split"), (claim, _, owner, *_)):
+                self._believe(owner, 0.0, claim.batch)
+            case "settle", (batch, _, owner, _):
+                self._believe(owner, 0.0, batch)
+            case (("refuse" | "expire"), (batch, owner, _, _)):
+                self._believe(owner, 0.0, batch)
+
+    def _believe(self, owner: str, until: float, *batches: int) -> None:
+        if owner not in self.gone:
+            self.believed |= {(owner, batch): until for batch in batches}
+
+    def _now(self) -> Moment:
+        """Return a moment that never comes again, on either clock."""
+        self.steady += TICK
+        return Moment(self.steady + self.ahead, self.steady)
+
+    # ---- choosing
+
+    def _pick(self, label: str, options: Sequence[T]) -> T:
+        return options[0] if self.fixed else self.data.draw(st.sampled_from(options), label=label)
+
+    def _who(self) -> SqliteJournal:
+        return self.processes[self._pick("process", range(len(self.processes)))]
+
+    def _run(self) -> int:
+        return self._pick("run", list(self.model.runs))
+
+    def _batch(self, *states: State) -> Kept:
+        return self.model.batches[self._pick("batch", self.model.within(*states))]
+
+    def _lease(self) -> float:
+        return self._pick("lease", [60.0, HOUR])
+
+    def _claim(self, run: int, owner: str) -> Call:
+        limit, now = self._pick("limit", [1, 2, 9]), self._now()
+        return call("claim", run, owner=owner, limit=limit, now=now, lease=self._lease())
+
+    def _send(self, claim: Claim, owner: str) -> Call:
+        flow = self._pick("flow", [FLOWS[0], FLOWS[0], FLOWS[0], FLOWS[1]])
+        head = Head(SECURITY_ID, flow).digest(claim.variant)
+        return call("send", claim, head, owner, self._now(), self._lease())
+
+    def _settle(self, one: Kept, owner: str) -> Call:
+        """Choose what may come of a batch that is being sent."""
+        calls, later = one.frozen.calls, self.steady + 10
+        answer = {
+            "all": Settlement(State.ACCEPTED, "accepted", accepted=calls, request_id="r"),
+            "some": Settlement(State.ACCEPTED, "partial", REASON, 1, "r", answer=b"{}"),
+            "no": Settlement(State.REFUSED, "bad_data", REASON, code=205),
+            "lost": Settlement(State.IN_DOUBT, "lost", REASON),
+            "unclear": Settlement(State.IN_DOUBT, "unclear", REASON, not_before=later, answer=b"?"),
+            "not sent": Settlement(State.READY, "not_sent", REASON),
+            "not now": Settlement(State.READY, "throttled", REASON, not_before=later, denied=True),
+            "repeated": Settlement(State.READY, "repeated", REASON),
+        }
+        name = self._pick("answer", [*answer, "lost", "not now"])
+        variant = min(one.variant + (name == "repeated"), MAX_VARIANT)
+        settlement = replace(answer[name], variant=variant)
+        return call("settle", one.id, settlement, owner, self._now().wall)
+
+    def _split(self, one: Kept, owner: str, *, answered: bool) -> Call:
+        """Choose how to split a batch: halved after an answer, else what is too late set apart."""
+        cut = max(1, one.frozen.calls // 2)
+        lost = self._pick("calls lost", [0, 0, 0, 1])
+        parts = [frozen(rows) for rows in (one.rows[:cut], one.rows[cut + lost :]) if rows]
+        return call(
+            "split",
+            one.claim(),
+            parts if answered else parts[1:],
+            owner,
+            self._now().wall,
+            answered=Settlement(State.SPLIT, "bad_data", code=205) if answered else None,
+            reason=REASON,
+            expired=None if answered else parts[0],
+        )
+
+    def _resolve(self, run: int, batches: list[int]) -> Call:
+        outcomes = [State.READY, State.READY, State.ACCEPTED, State.ABANDONED]
+        outcome = self._pick("outcome", outcomes)
+        return call("resolve", run, batches, outcome, who=WHO, now=self._now())
+
+    def _verbs(
+        self, one: Kept, owner: str, claim: Claim | None = None
+    ) -> dict[str, Callable[[], Call]]:
+        """Return all verbs by which a batch moves, whatever state that is in and whoever has it."""
+        held = claim or one.claim()
+        return {
+            "claim": lambda: self._claim(one.run, owner),
+            "send": lambda: self._send(held, owner),
+            "release": lambda: call("release", [one.id], owner),
+            "refuse": lambda: call("refuse", one.id, owner, self._now().wall, REASON),
+            "expire": lambda: call("expire", one.id, owner, self._now().wall, REASON),
+            "part": lambda: self._split(one, owner, answered=False),
+            "settle": lambda: self._settle(one, owner),
+            "halve": lambda: self._split(one, owner, answered=True),
+            "replay": lambda: call("replay", held, owner, self._now(), self._lease()),
+            "resolve": lambda: self._resolve(one.run, [one.id]),
+        }
+
+    def _next(self, one: Kept, journal: SqliteJournal) -> Call:
+        """Choose a verb that moves a batch on from the state that it is in."""
+        verbs = self._verbs(one, one.owner or journal.owner)
+        return verbs[self._pick("verb", FITTING[one.state])]()
+
+    # ---- rules: runs and their lists
+
+    @initialize(data=st.data(), third=st.booleans(), steps=st.integers(0, 25), blocks=BLOCKS)
+    def begin(self, data: st.DataObject, third: bool, steps: int, blocks: list[Block]) -> None:
+        """Begin two runs whose lists are the same so far, and work at them for a while."""
+        self.data = data
+        if third:
+            self.processes.append(self._process())
+        for identity in IDENTITIES[:2]:
+            self._open(identity, blocks)
+        self.work(steps)
+        self.look_around(limit=99)
+
+    def _open_more(self) -> None:
+        """See to it that there is something to work at."""
+        open_runs = [run.id for run in self.model.runs.values() if run.read_at is None]
+        if open_runs:
+            self._append(open_runs[-1], [ONE_BATCH])
+        else:
+            self._open(f"more {len(self.model.runs)}", [ONE_BATCH])
+
+    def _open(self, identity: str, blocks: list[Block]) -> None:
+        new = make_run(identity=identity)
+        self._do(self.processes[0], call("open_run", new, self._now().wall))
+        self._append(len(self.model.runs), blocks)
+
+    @rule(
+        blocks=BLOCKS,
+        fault=st.sampled_from(["", "", "", "no run", "elsewhere", "too many", "too few"]),
+    )
+    def append(self, blocks: list[Block], fault: str) -> None:
+        """Read some rows of a list; with a row lost, or standing elsewhere, nothing happens."""
+        self._append(self._run(), blocks, fault)
+
+    def _append(self, run: int, blocks: list[Block], fault: str = "") -> None:
+        first = after = self.model.runs[run].rows + 4 * (fault == "elsewhere")
+        batches: list[Rows] = []
+        rejected: list[int] = []
+        for calls, others in blocks:
+            batches += [tuple(first + row for row in rows) for rows in calls]
+            rejected += [first + row for row in others]
+            first += 4
+        append = call(
+            "append",
+            run + 1000 * (fault == "no run"),
+            [frozen(rows) for rows in batches],
+            [RejectedRow(row, "no number", f"ACC{row}", ("12",), "{}") for row in rejected],
+            after_row=after,
+            last_row=first + (fault == "too few") - (fault == "too many"),
+        )
+        self._do(self._who(), append)
+
+    def _oversee(self) -> None:
+        """Do what is done to a run as a whole."""
+        run, now, yes = self._run(), self._now().wall, self._pick("yes", [False, True])
+        control, current = self._pick("control", list(Control)), self.model.runs[run].control
+        new = make_run(identity=self._pick("identity", IDENTITIES))
+        verbs = [
+            call("open_run", new, now, again=yes),
+            call("finish_reading", run, now, whole=yes),
+            call("amend", run, FLOWS[yes], now if yes else None),
+            call("control", run, control, [current], REASON if yes else None),
+            call("control", run, Control.GO, [current]),
+            call("cancel_ready", run, now, REASON),
+        ]
+        self._do(self._who(), self._pick("verb", verbs))
+
+    # ---- rules: batches
+
+    @rule(steps=st.integers(3, 15))
+    def work(self, steps: int) -> None:
+        """Let all go as it should for a while: batches move on, each by whoever has it."""
+        for _ in range(steps):
+            if not self.model.within(*FITTING):
+                self._open_more()
+            self._move_on(self._batch(*FITTING))
+
+    @precondition(lambda self: self.model.within(*FITTING))
+    @rule(steps=st.integers(3, 15))
+    def carry_on(self, steps: int) -> None:
+        """Let one batch move on and on."""
+        one = self._batch(*FITTING)
+        for _ in range(steps):
+            if one.state in FITTING:
+                self._move_on(one)
+
+    def _move_on(self, one: Kept) -> None:
+        self._pass_time(*self._pick("time", [(0, 0)] * 6 + [(0, 2), (0, -3), (61, 0)]))
+        journal = self._who()
+        self._do(journal, self._next(one, journal))
+
+    @precondition(lambda self: self.model.within(*HELD))
+    @rule()
+    def do_it_twice(self) -> None:
+        """Move a batch on, and try the very same again, as another process perhaps."""
+        what = self._next(self._batch(*HELD), self.processes[0])
+        for _ in range(2):
+            self._do(self._who(), what)
+
+    @precondition(lambda self: self.model.within(*HELD))
+    @rule(size=st.integers(2, 8))
+    def do_much_at_once(self, size: int) -> None:
+        """Do many things in one process at once, which commits them together: each for itself."""
+        journal, calls = self._who(), []
+        for _ in range(size):
+            one = self._batch(*HELD)
+            verbs = self._verbs(one, str(one.owner))
+            calls.append(verbs[self._pick("verb", [*verbs, *FITTING[one.state]])]())
+        self._do(journal, *calls)
+
+    @precondition(lambda self: self.in_hand)
+    @rule()
+    def wake_up_late(self) -> None:
+        """Do anything with a claim that was handed out once, as whoever got it."""
+        owner, claim = self.in_hand[self._pick("claim", range(len(self.in_hand)))]
+        verbs = self._verbs(self.model.batches[claim.batch], owner, claim)
+        self._do(self._who(), verbs[self._pick("verb", list(verbs))]())
+
+    @rule(limit=st.sampled_from([1, 99]))
+    def look_around(self, limit: int) -> None:
+        """Ask what there is to ask of a run, and try all that must not be done: nothing changes."""
+        run, settled = self._run(), self.model.within(*State)[-1:]
+        self.fixed = True
+        self._ask(run, limit)
+        self._read_the_books(run)
+        self._do(self._who(), *self._not_with_run(run))
+        for number in {*self.model.within(*FITTING), *settled}:
+            self._do(self._who(), *self._not_with_batch(self.model.batches[number]))
+        self.fixed = False
+
+    def _not_with_run(self, run: int) -> list[Call]:
+        """Return what must not be done with a run as it is, and what of it must not be had."""
+        begun, now, none = self.model.runs[run], self._now(), 1000
+        others = [control for control in Control if control is not begun.control]
+        elsewhere = begun.rows if begun.read_at else begun.rows + 1
+        calls = [
+            call("control", run, Control.GO, others),
+            call("control", none, Control.GO, list(Control)),
+            call("amend", none, FLOWS[0], None),
+            call("finish_reading", run if begun.read_at else none, now.wall),
+            call("append", run, [], [], after_row=elsewhere, last_row=elsewhere),
+            call("claim", none, owner=self.processes[0].owner, limit=9, now=now, lease=HOUR),
+            call("cancel_ready", none, now.wall, REASON),
+        ]
+        stopped = [
+            call("control", run, Control.PAUSED, list(Control)),
+            call("claim", run, owner=self.processes[0].owner, limit=9, now=now, lease=HOUR),
+            call("control", run, begun.control, list(Control), begun.reason),
+        ]
+        return calls + stopped
+
+    def _not_with_batch(self, one: Kept) -> list[Call]:
+        """Return what must not be done with a batch as it is, by its holder and by a stranger."""
+        stranger = next(who.owner for who in self.processes if who.owner != one.owner)
+        now, claim, calls = self._now(), one.claim(), []
+        for owner in dict.fromkeys((one.owner or stranger, stranger)):
+            free = owner == one.owner or one.state not in HELD
+            verbs = self._verbs(one, owner)
+            must_not = set(verbs) - {"claim"} - set(FITTING.get(one.state, []) if free else [])
+            calls += [verbs[verb]() for verb in verbs if verb in must_not]
+        nothing = [frozen(one.rows[:-1])] if one.frozen.calls > 1 else []
+        if one.state is State.CLAIMED:
+            calls += [call("release", [one.id, other], one.owner) for other in (one.id, 0)]
+            calls.append(call("split", claim, nothing, one.owner, now.wall, reason=REASON))
+        if one.state is State.SENDING:
+            no = Settlement(State.SPLIT, "bad_data")
+            calls += [
+                call("split", claim, nothing, one.owner, now.wall, answered=no, reason=REASON),
+                *(
+                    call("settle", one.id, Settlement(state, "?", REASON, calls_), one.owner, 0.0)
+                    for state in State
+                    for calls_ in (0, 501)
+                    if state is State.ACCEPTED
+                    or state is State.SPLIT
+                    or (State.SENDING, state) not in TRANSITIONS
+                ),
+            ]
+        if one.state is State.IN_DOUBT:
+            claims = [replace(claim, attempts=claim.attempts + more) for more in (-1, 1)]
+            calls += [call("replay", claim, stranger, now, HOUR) for claim in claims]
+            calls += [
+                call("resolve", run, batches, outcome, who=WHO, now=now)
+                for run, batches, outcome in (
+                    *((one.run, [one.id, other], State.READY) for other in (one.id, 0)),
+                    (one.run % len(self.model.runs) + 1, [one.id], State.READY),
+                    *(
+                        (one.run, [one.id], state)
+                        for state in State
+                        if state is State.SENDING or (State.IN_DOUBT, state) not in TRANSITIONS
+                    ),
+                )
+            ]
+        return calls
+
+    # ---- rules: doubts
+
+    def _ask(self, run: int, limit: int) -> None:
+        """Ask what a run waits for and which doubts may be replayed, by windows of all kinds."""
+        journal, now = self._who(), self._now()
+        dates = [str(DAY + timedelta(days=days)) for days in (0, 1, 2)]
+        windows: list[tuple[float, str, list[int]]] = [(600.0, dates[0], [])]
+        for one in self.model.of(run, State.IN_DOUBT)[:1]:
+            first = one.doubted or now
+            for age in (now.wall - first.wall, now.steady - first.steady):
+                # By either clock it is just too old, or just young enough.
+                windows += [(age, dates[0], []), (age + TICK, dates[0], [])]
+            windows += [(40 * 24 * HOUR, today, []) for today in dates]
+            windows.append((40 * 24 * HOUR, dates[0], [one.id]))
+        for within, today, but in windows:
+            which: dict[str, Any] = {"now": now, "within": within, "today": today, "but": but}
+            self._do(journal, call("next_work", run, **which))
+            expected = {claim.batch: claim for claim in self.model.doubts(run, **which)}
+            found = self.runner.run(journal.doubts(run, limit=limit, **which))
+            assert len({claim.batch for claim in found}) == min(limit, len(expected))
+            assert found == [expected.get(claim.batch) for claim in found]
+            self.in_hand += [(journal.owner, claim) for claim in found]
+
+    def _read_the_books(self, run: int) -> None:
+        """See that a run's books hold every row once, in a living batch or rejected."""
+        batches, rejected = list(self.books.batches(run)), list(self.books.rejected(run))
+        for batch in batches:
+            one = self.model.batches[batch.batch]
+            assert (batch.state, tuple(batch.rows)) == (one.state, one.rows)
+            assert compress(batch.calls or b"") == one.frozen.body
+            assert (batch.answer, batch.request_id) == (one.answer, one.request_id)
+        assert rejected == self.model.runs[run].rejected
+        rows = [row for batch in batches for row in batch.rows] + [bad.row for bad in rejected]
+        assert sorted(rows) == list(range(1, self.model.runs[run].rows + 1))
+
+    @precondition(lambda self: any(claim.replay for _, claim in self.in_hand))
+    @rule(times=st.integers(1, 2))
+    def replay(self, times: int) -> None:
+        """Replay a doubt that was offered once, to whomever, as one process or two."""
+        claim = self._pick("offer", [claim for _, claim in self.in_hand if claim.replay])
+        for _ in range(times):
+            journal = self._who()
+            self._do(journal, call("replay", claim, journal.owner, self._now(), HOUR))
+
+    # ---- rules: what else happens
+
+    @rule(
+        event=st.sampled_from(["time", "oversight", "renewal", "recovery", "end", "crash", "crash"])
+    )
+    def happen(self, event: str) -> None:
+        """Let something happen that is no work at a batch."""
+        if event == "time":
+            seconds = self._pick("seconds", [20.0, 61.0, 700.0, 2 * HOUR])
+            self._pass_time(seconds, self._pick("hours", [0, 0, -720, -3, 2]))
+        elif event == "oversight":
+            self._oversee()
+        elif event == "renewal":
+            journal = self._who()
+            self._do(journal, call("renew", journal.owner, self._now(), self._lease()))
+        elif event == "recovery":
+            self._recover()
+        else:
+            self._end(well=event == "end")
+
+    def _pass_time(self, seconds: float, hours: int) -> None:
+        """Let time pass, and somebody set the clock."""
+        self.steady += seconds
+        self.ahead += hours * HOUR
+
+    def _recover(self) -> None:
+        """Take back what was lost and claim, at the very moment perhaps at which one can."""
+        batches = self.model.batches.values()
+        times = {time for one in batches for time in (one.lease_until, one.not_before) if time}
+        moments = [self.steady, *sorted(time for time in times if time > self.steady + TICK)]
+        self.steady = self._pick("moment", moments) - TICK
+        journal, now = self._who(), self._now()
+        self._do(journal, call("recover", now, self._pick("replay after", [0.0, 5.0])))
+        for run in self.model.runs:
+            self._do(journal, call("claim", run, owner=journal.owner, limit=1, now=now, lease=60.0))
+
+    def _end(self, *, well: bool) -> None:
+        """End a process, well or without a word; another takes its place, and recovers perhaps."""
+        holders = {one.owner for one in self.model.batches.values()}
+        numbers = range(len(self.processes))
+        holding = [number for number in numbers if self.processes[number].owner in holders]
+        number = self._pick("process", holding or numbers)
+        journal = self.processes[number]
+        if well:
+            self.runner.run(journal.close())
+        else:
+            journal._sign.leave()  # what the system does when a process ends
+            self.runner.run(journal._writer.close())
+        if journal.owner in holders or not well:  # one that holds nothing takes its sign away
+            self.model.dead.add(journal.owner)
+        self.gone.add(journal.owner)
+        self.processes[number] = self._process()
+        self.believed = {k: until for k, until in self.believed.items() if k[0] != journal.owner}
+        if self._pick("recover", [True, False]):
+            self._do(self.processes[number], call("recover", self._now(), 5.0))
+
+    # ---- what must hold after every step
+
+    def _table(self, statement: str) -> list[dict[str, Any]]:
+        return [dict(row) for row in self.books._connection.execute(statement)]
+
+    @invariant()
+    def everything_is_as_the_model_says(self) -> None:
+        """Compare every batch, attempt and run, and the sums."""
+        batches = self.model.batches.values()
+        assert self._table("SELECT * FROM batch ORDER BY id") == [one.row() for one in batches]
+        attempts = self._table(
+            "SELECT batch, n, sent_at, steady_at, head_sha256, ended_at, verdict"
+            "  FROM attempt ORDER BY batch, n"
+        )
+        tried = [tried.row(one.id, n) for one in batches for n, tried in enumerate(one.tried, 1)]
+        assert attempts == tried
+        # How a run that is opened anew is told from the one before it is the journal's affair.
+        runs = [replace(run, identity="") for run in self.books.runs(1000)]
+        begun = [replace(run.run(), identity="") for run in self.model.runs.values()]
+        assert runs == begun[::-1]
+        for run in self.model.runs:
+            assert self.books.counts(run) == self.model.counts(run)
+            doubts = sorted(self.books.doubts(run), key=lambda doubt: doubt.batch)
+            in_doubt = [one for one in batches if (one.run, one.state) == (run, State.IN_DOUBT)]
+            assert doubts == [one.doubt() for one in in_doubt]
+
+    @invariant()
+    def promises_are_kept(self) -> None:
+        """See that no row is lost or doubled, what has ended stays so, no bytes go out twice."""
+        batches = self._table("SELECT * FROM batch")
+        for run in self._table("SELECT * FROM run"):
+            alive = [b for b in batches if b["run"] == run["id"] and b["state"] != State.SPLIT]
+            assert run["rows"] == run["rejected"] + run["calls"]
+            assert run["calls"] == sum(batch["calls"] for batch in alive)
+            rows = [row for batch in alive for row in self.model.batches[batch["id"]].rows]
+            rows += [bad.row for bad in self.model.runs[run["id"]].rejected]
+            assert sorted(rows) == list(range(1, run["rows"] + 1))
+        for batch in batches:
+            assert batch == self.final.get(batch["id"], batch)
+            if batch["state"] in {*SETTLED, State.SPLIT}:
+                self.final[batch["id"]] = batch
+            assert batch["reason"] or batch["state"] not in LEFT_OUT
+        sending = [b for b in batches if b["state"] == State.SENDING]
+        assert len({(b["sha256"], b["head_sha256"]) for b in sending}) == len(sending)
+
+    @invariant()
+    def nobody_is_robbed(self) -> None:
+        """See that what a living process holds stays with it until its lease is over.
+
+        So no two processes can both have reason to send a batch.
+        """
+        owners = {one["id"]: one["owner"] for one in self._table("SELECT id, owner FROM batch")}
+        for (owner, batch), until in self.believed.items():
+            assert until <= self.steady or owners[batch] == owner
+
+    @invariant()
+    def signs_are_there(self) -> None:
+        """See that living processes have a sign, and but for them those that just died."""
+        owners = {journal.owner for journal in self.processes} | self.model.dead
+        signs = {file.name.rsplit("-", 1)[-1] for file in self.folder.glob("*-alive-*")}
+        assert signs == {owner.rsplit(":", 1)[-1] for owner in owners}
+
+    def teardown(self) -> None:
+        """End all processes and leave nothing behind."""
+        self.books.close()
+        for journal in self.processes:
+            self.runner.run(journal.close())
+        self.runner.close()
+        shutil.rmtree(self.folder)
+
+
+def test_any_order_of_verbs() -> None:
+    """Whatever is done to a journal, in any order, it does as the model does."""
+    run_state_machine_as_test(
+        JournalMachine,
+        settings=settings(
+            max_examples=EXAMPLES,
+            stateful_step_count=STEPS,
+            deadline=None,
+            # Verbs wait for threads and files, on a machine that others use too.
+            suppress_health_check=[HealthCheck.too_slow],
+        ),
+    )
