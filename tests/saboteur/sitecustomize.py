@@ -7,9 +7,9 @@ and says in the environment what is to happen.
     SABOTEUR_CLOCK=FILE      the wall clock is off by the seconds that stand in the file
 
 Points: `before:CHANGE` is when the change's statements have run and nothing is committed,
-`after:CHANGE` when it is on disk and nobody has heard of it; CHANGE is one of CHANGES. And
-`post:begun` (marked as sending, not a byte sent), `post:under_way` (some milliseconds later) and
-`post:answered` (the answer is there, and in no journal).
+`after:CHANGE` when it is on disk and nobody has heard of it; CHANGE is one of CHANGES or SELDOM.
+And `post:begun` (marked as sending, not a byte sent), `post:under_way` (some milliseconds later)
+and `post:answered` (the answer is there, and in no journal).
 """
 
 import asyncio
@@ -35,11 +35,17 @@ CHANGES = (
     "split",
     "replay",
 )
+SELDOM = ("each:expire", "each:refuse", "resolve")
+"""Changes that a campaign without damage, doubts of a person's or an end does not make."""
 POINTS = (
     *(f"{when}:{change}" for change in CHANGES for when in ("before", "after")),
     "post:begun",
     "post:under_way",
     "post:answered",
+)
+_VERBS = (
+    *("open_run", "append", "recover", "claim", "send", "settle", "split", "replay", "resolve"),
+    *("move", "each"),
 )
 _UNDER_WAY_SECONDS = 0.01
 
@@ -70,7 +76,17 @@ def _arm(point: str, nth: int) -> None:
 
         setattr(changes, name, watched)
 
-    for name in ("open_run", "append", "recover", "claim", "send", "settle", "split", "replay"):
+    for name in (
+        "open_run",
+        "append",
+        "recover",
+        "claim",
+        "send",
+        "settle",
+        "split",
+        "replay",
+        "resolve",
+    ):
         watch(name)
     watch("move")
     watch("each")
