@@ -77,6 +77,14 @@ def test_the_clock_jumps_under_way(desk: Desk, simulate: Start) -> None:
     placed_once(desk, simulator)
 
 
+def kill_under_way(desk: Desk, simulator: Simulator) -> None:
+    """Start the campaign and kill it when some batches are accepted and others under way."""
+    process = desk.start("run", "campaign.toml", "-q")
+    simulator.wait_for(4)
+    process.kill()
+    process.communicate()
+
+
 @pytest.mark.parametrize("hours", [-5, 0])
 def test_the_clock_is_set_back_after_a_kill(desk: Desk, simulate: Start, hours: int) -> None:
     """Killed, and started again with a clock hours behind: doubts are proved all the same."""
@@ -85,10 +93,7 @@ def test_the_clock_is_set_back_after_a_kill(desk: Desk, simulate: Start, hours: 
     desk.campaign(rest=LATER)
     desk.contacts(CALLS)
     clock = with_a_clock(desk, 0)
-    process = desk.start("run", "campaign.toml", "-q")
-    simulator.wait_for(4)
-    process.kill()
-    process.communicate()
+    kill_under_way(desk, simulator)
     set_to(clock, hours * 3600)
     assert desk.run("resume", "1", "-q").exit == 0
     placed_once(desk, simulator)
@@ -101,10 +106,7 @@ def test_a_clock_set_forward_makes_doubts_wait(desk: Desk, simulate: Start) -> N
     desk.campaign(rest=LATER)
     desk.contacts(CALLS)
     clock = with_a_clock(desk, 0)
-    process = desk.start("run", "campaign.toml", "-q")
-    simulator.wait_for(4)
-    process.kill()
-    process.communicate()
+    kill_under_way(desk, simulator)
     set_to(clock, 5 * 3600)
     assert desk.run("resume", "1", "-q").exit == 4
     set_to(clock, 0)

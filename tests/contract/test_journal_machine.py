@@ -151,7 +151,7 @@ class JournalMachine(RuleBasedStateMachine):
 
         outcomes = self.runner.run(together())
         for what, outcome in zip(calls, outcomes, strict=True):
-            note(f"{self.processes.index(journal)}: {what} -> {outcome!r}")
+            note((what, outcome))
         got = [type(one) if isinstance(one, Exception) else one for one in outcomes]
         assert got == expected, calls
         for what, outcome in zip(calls, outcomes, strict=True):

@@ -76,20 +76,8 @@ def _arm(point: str, nth: int) -> None:
 
         setattr(changes, name, watched)
 
-    for name in (
-        "open_run",
-        "append",
-        "recover",
-        "claim",
-        "send",
-        "settle",
-        "split",
-        "replay",
-        "resolve",
-    ):
+    for name in _VERBS:
         watch(name)
-    watch("move")
-    watch("each")
     commit, post = Writer._commit, Endpoint.post
 
     def watched_commit(self: Writer, group: Any) -> Any:
