@@ -52,6 +52,9 @@ def examine(settings: Settings) -> Iterator[Check]:
     """Yield what is found, the most basic things first."""
     yield from _security_ids(settings)
     path = settings.journal_path
+    if path.parent == Path(path.anchor):
+        text = f"{path} lies directly under {path.anchor}: three slashes begin an absolute path"
+        yield Check("journal", Grade.MIND, f"{text}. Was sqlite:{path.name} meant?")
     yield _disk(path)
     if not path.exists():
         yield _no_journal(path)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from builders import FLOW_ID
-from desk import Desk, Simulator, Start, agree, until
+from desk import Desk, Simulator, Start, agree
 
 CALLS = 20_000
 SABOTEUR = str(Path(__file__).parents[1] / "saboteur")
@@ -250,4 +250,7 @@ def test_doctor_and_audit(desk: Desk, simulate: Start) -> None:
     desk.environment = {"PHONON_BULK_SECURITY_ID": "short"}
     ill = desk.run("doctor")
     assert (ill.exit, "ill" in ill.out, "PHONON_BULK_SECURITY_ID" in ill.out) == (2, True, True)
-    until(lambda: not list(desk.folder.glob("*-alive-*")))
+    desk.environment = {}
+    slashes = desk.run("doctor", "--journal", "sqlite:///phonon-bulk-test-nowhere.db")
+    assert "Was sqlite:phonon-bulk-test-nowhere.db meant?" in slashes.out
+    assert list(desk.folder.glob("*-alive-*")) == []
