@@ -216,12 +216,14 @@ def _text(value: Any) -> str | None:
 
 
 def _details(value: Any) -> tuple[CallDetail, ...] | None:
+    """Return the entries of `call-details`; None if there are none, or if one can't be read."""
     if not isinstance(value, list):
+        return None
+    if not all(isinstance(entry, dict) and "client-identifier" in entry for entry in value):
         return None
     return tuple(
         CallDetail(str(entry["client-identifier"]), _text(entry.get("phonon-uuid")))
         for entry in value
-        if isinstance(entry, dict) and "client-identifier" in entry
     )
 
 
@@ -252,7 +254,7 @@ def read_retry_after(value: str | None, now: float) -> float | None:
         return float(value)
     try:
         moment = parsedate_to_datetime(value)
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)

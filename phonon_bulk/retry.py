@@ -6,7 +6,7 @@ Both are pure: facts, time and chance are passed in. The table behind `decide`:
 |--------------------|------------------------------|-------------------------------------|
 | accepted, partial  | accepted                     | accepted: the first try never counted |
 | repeated           | refused as a repeat          | accepted, request-id unknown        |
-| bad data           | split; refused if one call   | the same                            |
+| bad data           | split; refused if one call   | in doubt still                      |
 | set-up, account    | ready again, the run stops   | in doubt still, the run stops       |
 | throttled, not sent| ready again, the endpoint rests | in doubt still, the endpoint rests |
 | held back          | ready again                  | in doubt still                      |
@@ -17,6 +17,10 @@ checksum with the provider all the same; whether it is taken before or after pro
 documented. A *Checksum Repeated* after such a no therefore proves nothing. If nothing else is in
 doubt, the batch goes out once more as another variant, whose bytes differ and mean the same; if
 another try of these bytes may have arrived, it stays in doubt, and a person must find out.
+
+And a refusal for bad data says nothing of an earlier try of the same bytes: it may come from a
+server on the way, from a rule that has changed since, or from a request that was cut. What a person
+has sent again, having found out that it was not taken, is treated as on a first try there.
 """
 
 from dataclasses import dataclass, replace
@@ -47,6 +51,8 @@ class Facts:
     """An earlier attempt with these bytes may have arrived."""
     denied: bool
     """An earlier attempt with these bytes was answered with a clear no."""
+    replay: bool = False
+    """It is in doubt, and was sent to find out; False for what a person has sent again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,10 +84,8 @@ def decide(answer: Answer, facts: Facts) -> Decision:
             return Decision(Action.ACCEPT, _quoted(answer), facts.variant)
         case Verdict.REPEATED:
             return _after_repeat(answer, facts)
-        case Verdict.BAD_DATA if facts.calls > 1:
-            return Decision(Action.SPLIT, _quoted(answer), facts.variant)
         case Verdict.BAD_DATA:
-            return Decision(Action.REFUSE, _quoted(answer), facts.variant)
+            return _after_bad_data(answer, facts)
         case Verdict.SETUP | Verdict.ACCOUNT:
             return _after_no(answer, facts, stop=_quoted(answer))
         case Verdict.THROTTLED:
@@ -94,6 +98,14 @@ def decide(answer: Answer, facts: Facts) -> Decision:
             return Decision(Action.DOUBT, _quoted(answer), facts.variant, rest=True)
 
 
+def _after_bad_data(answer: Answer, facts: Facts) -> Decision:
+    if facts.replay:
+        reason = f"{_quoted(answer)}, which does not say whether an earlier try was taken"
+        return Decision(Action.DOUBT, reason, facts.variant)
+    action = Action.SPLIT if facts.calls > 1 else Action.REFUSE
+    return Decision(action, _quoted(answer), facts.variant)
+
+
 def _after_repeat(answer: Answer, facts: Facts) -> Decision:
     if facts.doubted and facts.denied:
         reason = (
@@ -103,8 +115,8 @@ def _after_repeat(answer: Answer, facts: Facts) -> Decision:
         return Decision(Action.DOUBT, reason, facts.variant)
     if facts.doubted:
         reason = (
-            "taken at an earlier try, whose answer was lost: with it the request-id, and which of "
-            "its calls were left out, if any were"
+            "taken at an earlier try, whose answer was lost or unclear: no request-id is known, "
+            "nor which of its calls were left out, if any were"
         )
         return Decision(Action.ACCEPT, reason, facts.variant)
     if facts.denied and facts.variant < MAX_VARIANT:

@@ -6,8 +6,9 @@ waited for.
 """
 
 import asyncio
+import contextlib
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import structlog
@@ -18,6 +19,9 @@ from phonon_bulk.journal import Journal
 from phonon_bulk.submit import Portion, Readable, submit
 
 log = structlog.get_logger("phonon_bulk.runner")
+
+SILENCE = 5.0
+"""Seconds without a row from the process that reads a list, before another one reads on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +75,8 @@ async def carry_out(
     """Send a run, reading what is left of its list at the same time; return how that ended.
 
     A run that the provider blocks is read to its end all the same: what is in the journal needs no
-    list any more. If another process reads the list into this run, this one only sends. If the list
-    turns out to be unreadable half-way, sending stops (a list that is damaged may be the wrong
+    list any more. While another process reads the list into this run, this one only sends. If the
+    list turns out to be unreadable half-way, sending stops (a list that is damaged may be the wrong
     list), and what is under way is settled.
 
     Raises JournalError if the journal fails.
@@ -107,11 +111,36 @@ async def carry_out(
 async def _read_beside(
     journal: Journal, run: int, reading: Reading, stop: asyncio.Event, watcher: Watcher
 ) -> None:
-    try:
-        await read_list(journal, run, reading, stop, watcher)
-    except ReadElsewhereError as error:
-        log.warning("list.read_elsewhere", run=run, what=str(error))
-        watcher.list_done()
+    """Read a list, or wait while another process does, and read on if that falls silent."""
+    while not stop.is_set():
+        try:
+            await read_list(journal, run, reading, stop, watcher)
+        except ReadElsewhereError as error:
+            log.warning("list.read_elsewhere", run=run, what=str(error))
+        else:
+            return
+        row = await _left_off_at(journal, run, stop)
+        if row is None:
+            watcher.list_done()
+            return
+        log.info("list.read_on", run=run, after_row=row)
+        reading = replace(reading, after_row=row)
+
+
+async def _left_off_at(journal: Journal, run: int, stop: asyncio.Event) -> int | None:
+    """Wait while another process reads a list; return the row at which it has fallen silent.
+
+    None if the list was read to its end, or if this process is told to stop.
+    """
+    row = await journal.read_so_far(run)
+    while row is not None and not stop.is_set():
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(stop.wait(), SILENCE)
+        now_at = await journal.read_so_far(run)
+        if now_at == row:
+            break
+        row = now_at
+    return None if stop.is_set() else row
 
 
 async def _relay(stop: asyncio.Event, *others: asyncio.Event) -> None:

@@ -9,7 +9,7 @@ import typer
 from phonon_bulk.cli.session import Flags, print_json
 from phonon_bulk.config import Settings
 from phonon_bulk.dispatch import Ending, Outcome
-from phonon_bulk.errors import Exit
+from phonon_bulk.errors import Exit, JournalError, JournalUnusable
 from phonon_bulk.journal.books import SqliteBooks
 from phonon_bulk.report.summary import Summary, summarize, to_text
 
@@ -33,11 +33,17 @@ def say_done(settings: Settings, run: int, flags: Flags) -> Exit:
         )
     elif not flags.quiet:
         typer.echo(
-            f"phonon-bulk: done, run {run}: this campaign has sent this very list before "
-            f"({summary.accepted:,} accepted). To call everybody in it once more: --again",
+            f"phonon-bulk: done, run {run}: this campaign has been through this very list before "
+            f"({_what_came_of_it(summary)}). To send all of it once more: --again",
             err=flags.json,
         )
     return code
+
+
+def _what_came_of_it(summary: Summary) -> str:
+    names = ("accepted", "rejected", "refused", "expired", "cancelled", "abandoned")
+    counts = [(name, getattr(summary, name)) for name in names]
+    return ", ".join(f"{n:,} {name}" for name, n in counts if n or name == "accepted")
 
 
 def report(
@@ -67,8 +73,11 @@ def conclude(settings: Settings, run: int, flags: Flags, outcome: Outcome, secon
 
     A run that ended early with doubts that are still young is to be resumed, not resolved.
     """
-    with SqliteBooks(settings.journal_path) as books:
-        summary, doubts = summarize(books, run, seconds), books.doubts(run)
+    try:
+        with SqliteBooks(settings.journal_path) as books:
+            summary, doubts = summarize(books, run, seconds), books.doubts(run)
+    except JournalUnusable as error:  # something was sent: that is no exit 2
+        raise JournalError(f"{error}. `phonon-bulk status {run}` will say what was sent") from None
     young = time.time() - settings.sending.replay_within
     early = outcome.ending in {Ending.TOLD, Ending.GIVEN_UP}
     if early and summary.exit == Exit.IN_DOUBT and any(d.doubted_at > young for d in doubts):

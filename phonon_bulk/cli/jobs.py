@@ -13,13 +13,13 @@ import structlog
 from phonon_bulk.batch import SECURITY_ID_LENGTH, room_for_calls
 from phonon_bulk.call import read_end, today_in_india
 from phonon_bulk.config import Campaign, Once, Settings
-from phonon_bulk.errors import ListError, RunError, SettingsError, TransitionError
+from phonon_bulk.errors import ListError, ReadElsewhereError, RunError, SettingsError
 from phonon_bulk.journal import Control, NewRun, Run, identity_of
 from phonon_bulk.journal.books import SqliteBooks
 from phonon_bulk.journal.sqlite import SqliteJournal
 from phonon_bulk.report.summary import Summary, summarize
 from phonon_bulk.runner import Reading
-from phonon_bulk.source.files import find_files, mark_of
+from phonon_bulk.source.files import find_files, mark_now
 
 if TYPE_CHECKING:  # DuckDB and Arrow are slow to load, and a run that was read needs neither
     from phonon_bulk.source.contacts import ContactList
@@ -113,7 +113,10 @@ def known_run(settings: Settings, campaign: Campaign, given: Sequence[str]) -> i
     paths = list(given) or list(campaign.paths)
     if not paths or not settings.journal_path.exists():
         return None
-    marks = {str(file.absolute()): list(mark_of(file.stat())) for file in find_files(paths)}
+    try:
+        marks = {str(file.absolute()): list(mark_now(file)) for file in find_files(paths)}
+    except OSError:  # gone meanwhile; whoever reads it will say so
+        return None
     with SqliteBooks(settings.journal_path) as books:
         for run in books.runs_of(campaign.name, campaign.account, campaign.endpoint):
             if run.read_at is not None and _is_of(orjson.loads(run.list), marks):
@@ -294,5 +297,5 @@ async def set_going(journal: SqliteJournal, job: Job, *, end_reading: bool) -> N
     await journal.control(job.run, Control.GO, [Control.GO, Control.STOPPED, Control.PAUSED])
     await journal.amend(job.run, job.flow_id, job.not_after)
     if end_reading:
-        with contextlib.suppress(TransitionError):  # it was read to its end already
+        with contextlib.suppress(ReadElsewhereError):  # it was read to its end already
             await journal.finish_reading(job.run, time.time(), whole=False)

@@ -31,7 +31,7 @@ from phonon_bulk.dispatch.settling import (
 from phonon_bulk.endpoint import Endpoint
 from phonon_bulk.errors import DamagedBodyError, JournalError, RunError, TransitionError
 from phonon_bulk.journal import Claim, Control, Journal, Moment, Repeat, Settlement
-from phonon_bulk.journal.frozen import thaw
+from phonon_bulk.journal.frozen import thaw, thaw_rows
 from phonon_bulk.limiter import Limiter
 from phonon_bulk.response import Answer, Verdict, check_partial
 from phonon_bulk.retry import Action, Facts, decide, replay_delay
@@ -94,6 +94,8 @@ class Dispatcher:
         self._replaying: set[int] = set()
         self._not_replayable: set[int] = set()
         self._doubted_here: set[int] = set()
+        self._renewed_at = -math.inf
+        """When the leases were renewed last before any of them had ended."""
         self._failed: JournalError | None = None
 
     async def run(self, stop: asyncio.Event) -> Outcome:
@@ -148,9 +150,13 @@ class Dispatcher:
 
     async def _renew_leases(self) -> None:
         while True:
+            before = self._clock().steady
             await asyncio.sleep(self.pace.lease / 3)
+            now = self._clock()
             try:
-                await self._journal.renew(self._owner, self._clock(), self.pace.lease)
+                await self._journal.renew(self._owner, now, self.pace.lease)
+                if now.steady - before < self.pace.lease:  # else something may be lost already
+                    self._renewed_at = now.steady
             except JournalError as error:
                 self._fail(error)
 
@@ -168,14 +174,14 @@ class Dispatcher:
 
     async def _feed_some(self) -> bool:
         """Claim what is ready, or wait for it; say False when there is nothing to wait for."""
-        claims = await self._journal.claim(
+        # Doubts first: while there is much to send they would grow too old to be proved.
+        claims = await self._doubts() or await self._journal.claim(
             self._run,
             owner=self._owner,
             limit=self.pace.workers,
             now=self._clock(),
             lease=self.pace.lease,
         )
-        claims = claims or await self._doubts()
         for claim in claims:
             await self._queue.put(claim)
         return bool(claims) or await self._wait_for_work()
@@ -231,6 +237,7 @@ class Dispatcher:
     async def _send(self, claim: Claim) -> bool:
         """Send one batch and settle it; say False if it was not sent and is to be given back."""
         try:
+            thaw_rows(claim.first_row, claim.calls, claim.rows)  # a split may need them
             return await self._send_calls(claim, thaw(claim.body))
         except DamagedBodyError as error:
             await self._set_apart_damaged(claim, str(error))
@@ -265,8 +272,7 @@ class Dispatcher:
                 claim, head, self._owner, self._clock(), self.pace.lease
             )
             if isinstance(marked, Repeat):
-                self.tally.refused += claim.calls
-                log.warning("batch.repeats", run=claim.run, batch=claim.batch, why=marked.reason)
+                await self._set_apart_repeated(claim, calls, marked)
                 return False
             return True
         if head != claim.head_sha256 or sha256(calls).digest() != claim.sha256:
@@ -293,10 +299,10 @@ class Dispatcher:
             return Answer(Verdict.HELD_BACK, _TOLD_TO_STOP)
         if self._aborted:
             return Answer(Verdict.HELD_BACK, _TOLD_TO_STOP)
-        lease_ends = marked_at + self.pace.lease
 
         def held() -> bool:
-            return self._clock().steady < lease_ends and not self._past(claim)
+            held_until = max(marked_at, self._renewed_at) + self.pace.lease
+            return self._clock().steady < held_until and not self._past(claim)
 
         post = self._endpoint.post(self._head.body(calls, claim.variant), held)
         answer = await self._until_cancelled(post, self._posts)
@@ -324,7 +330,8 @@ class Dispatcher:
         # What is known of earlier bytes speaks of these only if they are the same.
         same = claim.head_sha256 == self._head.digest(claim.variant)
         doubted = same and claim.doubted is not None
-        facts = Facts(claim.calls, claim.variant, doubted, same and claim.denied)
+        denied = same and claim.denied
+        facts = Facts(claim.calls, claim.variant, doubted, denied, replay=claim.replay)
         answer = check_partial(answer, identifiers_of(answer, calls))
         decision = decide(answer, facts)
         if self._health.learn(answer, decision, sent_at):
@@ -384,6 +391,18 @@ class Dispatcher:
             claim, [living], self._owner, self._wall(), reason=EXPIRED, expired=expired
         )
 
+    async def _set_apart_repeated(self, claim: Claim, calls: bytes, repeat: Repeat) -> None:
+        """Note a batch that was refused as a repeat; halve one whose twin lives on in parts."""
+        if repeat.refused:
+            self.tally.refused += claim.calls
+            log.warning("batch.repeats", run=claim.run, batch=claim.batch, why=repeat.reason)
+        elif repeat.halve:
+            middle = claim.calls // 2
+            halves = parts_of(claim, calls, range(middle), range(middle, claim.calls))
+            await self._journal.split(
+                claim, halves, self._owner, self._wall(), reason=repeat.reason
+            )
+
     async def _set_apart_damaged(self, claim: Claim, what: str) -> None:
         """Refuse a batch whose calls can't be read, by itself; a doubt is left to a person."""
         log.error("batch.damaged", run=claim.run, batch=claim.batch, what=what)
@@ -402,7 +421,8 @@ class Dispatcher:
             self.tally.refused += claim.calls
         elif settlement.state is State.IN_DOUBT:
             self.tally.in_doubt += claim.calls
-            if settlement.verdict == Verdict.REPEATED:  # and proved nothing; nor would another
+            if settlement.verdict in {Verdict.REPEATED, Verdict.BAD_DATA}:
+                # It proved nothing, and nor would another try.
                 self._not_replayable.add(claim.batch)
             self._doubted_here.add(claim.batch)
             log.warning("batch.in_doubt", run=claim.run, batch=claim.batch, why=settlement.reason)

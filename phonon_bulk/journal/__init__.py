@@ -101,8 +101,11 @@ class Journal(Protocol):
     async def finish_reading(self, run: int, now: float, *, whole: bool = True) -> None:
         """Say that the last row is in the journal, or with `whole` False, the last there will be.
 
-        Nothing can be appended after it.
+        Nothing can be appended after it. Raises ReadElsewhereError if that was said before.
         """
+
+    async def read_so_far(self, run: int) -> int | None:
+        """Return up to which row a list is in the journal; None if it was read to its end."""
 
     async def claim(
         self, run: int, *, owner: str, limit: int, now: Moment, lease: float
@@ -124,9 +127,9 @@ class Journal(Protocol):
         """Move a claimed batch to sending, before its first byte leaves; return the attempt.
 
         It is held for `lease` seconds from now. What was answered to it with another head is
-        forgotten: those were other bytes. If another batch with the same bytes went out
-        before and was taken, or may have been, this one is moved to refused instead and is not to
-        be sent.
+        forgotten: those were other bytes. If another batch with the same bytes went out before,
+        this one is not to be sent, and a `Repeat` is returned: it was refused, or is ready again a
+        little later because the other is under way, or is to be halved.
         """
 
     async def refuse(self, batch: int, owner: str, now: float, reason: str) -> None:
@@ -157,8 +160,8 @@ class Journal(Protocol):
     ) -> list[Claim]:
         """Return doubts that may be replayed now; nothing changes.
 
-        Their bytes first left less than `within` seconds ago, by either clock; their start date is
-        not before `today`, and they are none of `but`.
+        Nothing of a run that is not to go on. Their bytes first left less than `within` seconds
+        ago, by either clock; their start date is not before `today`, and they are none of `but`.
         """
 
     async def replay(self, claim: Claim, owner: str, now: Moment, lease: float) -> int:

@@ -1,7 +1,7 @@
 """Reading a journal while others write to it: what status, summaries and exports are made of."""
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
@@ -106,7 +106,7 @@ class SqliteBooks:
                 accepted=row["accepted"],
                 attempts=row["attempts"],
                 settled_at=row["settled_at"],
-                rows=thaw_rows(row["first_row"], row["calls"], row["rows"]),
+                rows=_thawed_rows(row),
                 calls=_thawed(row["body"]),
                 answer=None if row["answer"] is None else _thawed(row["answer"]),
             )
@@ -142,6 +142,14 @@ def _thawed(frame: bytes) -> bytes | None:
         return thaw(frame)
     except DamagedBodyError:
         return None
+
+
+def _thawed_rows(row: sqlite3.Row) -> Sequence[int]:
+    """Return the rows of a batch; the first one for all of them if they can't be read any more."""
+    try:
+        return thaw_rows(row["first_row"], row["calls"], row["rows"])
+    except DamagedBodyError:
+        return [row["first_row"]] * row["calls"]
 
 
 def _run(row: sqlite3.Row) -> Run:

@@ -53,15 +53,16 @@ def open_run(db: Connection, new: NewRun, now: float, *, again: bool) -> Opened:
     found = execute(db, "newest_of_identity", {"identity": new.identity}).fetchone()
     if found["runs"] and not again:
         return Opened(int(found["id"]), is_new=False)
-    variant = int(found["runs"])
+    runs = int(found["runs"])
+    variant = max(runs, int(found["variant"]) + 1) if runs else 0
     if variant > MAX_VARIANT:
         raise RunError(
-            f"this list was sent {variant} times by this campaign; its bodies can't be made to "
+            f"this list was sent {runs} times by this campaign; its bodies can't be made to "
             "differ once more. Change something in the list, or the campaign's name"
         )
     values = {
         **{name: getattr(new, name) for name in NewRun.__slots__},
-        "identity": f"{new.identity}+{variant}" if variant else new.identity,
+        "identity": f"{new.identity}+{runs}" if runs else new.identity,
         "variant": variant,
         "created_at": now,
     }
@@ -122,6 +123,16 @@ def _insert_batch(
     execute(db, "insert_body", {**values, "batch": number})
 
 
+def finish_reading(db: Connection, run: int, now: float, *, whole: bool) -> None:
+    if execute(db, "finish_reading", {"run": run, "now": now, "whole": whole}).rowcount != 1:
+        raise ReadElsewhereError(f"the list of run {run} was read to its end")
+
+
+def read_so_far(db: Connection, run: int) -> int | None:
+    row = execute(db, "run", {"run": run}).fetchone()
+    return int(row["rows"]) if row["read_at"] is None else None
+
+
 def claim(
     db: Connection, run: int, owner: str, limit: int, now: Moment, lease: float
 ) -> list[Claim]:
@@ -165,12 +176,9 @@ def _claim_with_body(db: Connection, row: sqlite3.Row, *, replay: bool = False) 
 def send(
     db: Connection, claim: Claim, head_sha256: bytes, owner: str, now: Moment, lease: float
 ) -> int | Repeat:
-    twin = {"batch": claim.batch, "sha256": claim.sha256, "head_sha256": head_sha256}
-    earlier = execute(db, "earlier_twin", twin).fetchone()
-    if earlier is not None:
-        reason = _repeats(earlier["run"], State(earlier["state"]), claim.run)
-        each(db, "refuse", [claim.batch], owner, now=now.wall, reason=reason)
-        return Repeat(reason)
+    repeat = _repeat_of(db, claim, head_sha256, owner, now)
+    if repeat is not None:
+        return repeat
     values = {
         "batch": claim.batch,
         "owner": owner,
@@ -183,17 +191,33 @@ def send(
     return _attempt(db, claim.batch, int(moved[0][0]), head_sha256, now)
 
 
-def _repeats(earlier: int, state: State, run: int) -> str:
-    """Say which run has sent a batch's very bytes before, and what became of them there."""
-    there = "this run" if earlier == run else f"run {earlier}"
-    became = _BECAME.get(state, "and they may have been taken")
-    return f"repeats {there}: the same bytes went out there before, {became}"
+def _repeat_of(
+    db: Connection, claim: Claim, head_sha256: bytes, owner: str, now: Moment
+) -> Repeat | None:
+    """Return why a batch is not to be sent, and do with it what follows; None if it is."""
+    values = {"batch": claim.batch, "sha256": claim.sha256, "head_sha256": head_sha256}
+    twin = execute(db, "earlier_twin", values).fetchone()
+    if twin is None:
+        return None
+    there = "this run" if twin["run"] == claim.run else f"run {twin['run']}"
+    reason = f"repeats {there}: the same bytes went out there before"
+    match State(twin["state"]):
+        case State.SENDING:
+            put_off = {"batch": claim.batch, "owner": owner, "not_before": now.steady + _PUT_OFF}
+            move(db, "put_off", f"batch {claim.batch} is not claimed by {owner}", **put_off)
+            return Repeat(reason)
+        case State.SPLIT if claim.calls > 1:
+            return Repeat(f"{reason}, and live on in parts", halve=True)
+        case State.ACCEPTED:
+            reason = f"{reason}, and were accepted"
+        case _:
+            reason = f"{reason}, and they may have been taken"
+    each(db, "refuse", [claim.batch], owner, now=now.wall, reason=reason)
+    return Repeat(reason, refused=True)
 
 
-_BECAME = {
-    State.ACCEPTED: "and were accepted",
-    State.SPLIT: "and were sent on in parts",
-}
+_PUT_OFF = 2.0
+"""Seconds after which is asked again what came of a batch with the same bytes."""
 
 
 def _attempt(db: Connection, batch: int, n: int, head_sha256: bytes, now: Moment) -> int:

@@ -8,8 +8,9 @@ goes on while the machine sleeps and is the same for all processes, plus a `zero
 keeps: what the wall clock said at the machine's start, as it was seen first.
 
 After a restart of the machine there is a new zero, chosen so that the journal's time does not go
-back behind anything in it. Where a system does not tell one start from another (`boot_id` is
-Linux's) the journal's time is the wall clock.
+back behind anything in it; what happened before a restart with a clock that is behind counts as
+old. Where a system does not tell one start from another (`boot_id` is Linux's) the journal's time
+is the wall clock.
 
 What is only shown to people, and the provider's date, is of the wall clock. An age is the longer of
 what both clocks say: a virtual machine that was stopped for an hour may know it by one only.
@@ -77,7 +78,7 @@ def zero_of(connection: sqlite3.Connection, boot: str, wall: float, since_start:
         zero = _known(connection, boot)  # another process may have been quicker
         if zero is None:
             newest = connection.execute(SQL["newest_moment"]).fetchone()[0]
-            zero = max(wall, newest) - since_start
+            zero = _zero(wall, newest) - since_start
             connection.execute(SQL["set_clock"], {"boot": boot, "zero": zero})
         connection.execute("COMMIT")
     except BaseException:
@@ -85,6 +86,19 @@ def zero_of(connection: sqlite3.Connection, boot: str, wall: float, since_start:
             connection.execute("ROLLBACK")
         raise
     return zero
+
+
+def _zero(wall: float, newest: float) -> float:
+    """Return what the journal's time is, seen first after a start of the machine.
+
+    A wall clock that is behind what was written down before tells nothing of how long the machine
+    was off (it may have no battery). So it was off for long: no doubt from before is young.
+    """
+    return wall if wall > newest else newest + _LONG_OFF
+
+
+_LONG_OFF = 7 * 86_400.0
+"""Seconds; as long as `sending.replay_within` can be at most."""
 
 
 def _known(connection: sqlite3.Connection, boot: str) -> float | None:

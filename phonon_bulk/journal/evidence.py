@@ -29,7 +29,6 @@ class Frozen:
 class Try:
     """One time a batch's bytes were handed to the network."""
 
-    at: float
     ended: bool
     verdict: str | None
     head_sha256: bytes | None
@@ -37,13 +36,13 @@ class Try:
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """All tries of one batch, in order, and what persons decided: (moment, outcome)."""
+    """All tries of one batch, in order, and what persons decided: (after which try, outcome)."""
 
     batch: int
     run: int
     state: State
     tries: Sequence[Try]
-    resolutions: Sequence[tuple[float, State]]
+    resolutions: Sequence[tuple[int, State]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,9 +77,9 @@ class SqliteEvidence(SqliteBooks):
 
     def histories(self, run: int | None) -> Iterator[History]:
         """Yield the history of every batch that was sent at least once."""
-        decided: dict[int, list[tuple[float, State]]] = {}
+        decided: dict[int, list[tuple[int, State]]] = {}
         for row in self._rows("resolutions", run=run):
-            decided.setdefault(row["batch"], []).append((row["at"], State(row["outcome"])))
+            decided.setdefault(row["batch"], []).append((row["after_try"], State(row["outcome"])))
         history: History | None = None
         tries: list[Try] = []
         for row in self._rows("histories", run=run):
@@ -91,7 +90,7 @@ class SqliteEvidence(SqliteBooks):
                 state, resolutions = self._state(row), decided.get(batch, [])
                 history = History(batch, row["run"], state, tries, resolutions)
             ended = row["ended_at"] is not None
-            tries.append(Try(row["sent_at"], ended, row["verdict"], row["head_sha256"]))
+            tries.append(Try(ended, row["verdict"], row["head_sha256"]))
         if history is not None:
             yield history
 

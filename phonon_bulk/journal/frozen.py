@@ -16,6 +16,8 @@ from phonon_bulk.batch import Batch
 from phonon_bulk.errors import DamagedBodyError
 
 _LEVEL = 1
+_LARGEST = 8_000_000
+"""Bytes; answers of up to 4 MB are kept, and a damaged frame may name any size."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -60,9 +62,13 @@ def thaw(frame: bytes) -> bytes:
     Raises DamagedBodyError if the frame is damaged.
     """
     try:
-        return zstandard.ZstdDecompressor().decompress(frame)
+        size = zstandard.frame_content_size(frame)
+        if size <= _LARGEST:
+            return zstandard.ZstdDecompressor().decompress(frame)
+        why = f"it says that it is of {size} bytes"
     except zstandard.ZstdError as error:
-        raise DamagedBodyError(f"it can't be read from the journal any more ({error})") from None
+        why = str(error)
+    raise DamagedBodyError(f"it can't be read from the journal any more ({why})")
 
 
 def _pack_rows(rows: Sequence[int]) -> bytes | None:

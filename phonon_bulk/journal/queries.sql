@@ -9,9 +9,10 @@ VALUES (:campaign, :account, :endpoint, :flow_id, :definition, :list, :list_sha2
 RETURNING id;
 
 -- name: newest_of_identity
--- The newest run of a campaign and list, and how many there were.
-SELECT max(id) AS id, count(*) AS runs FROM run
- WHERE identity = :identity OR identity LIKE :identity || '+%';
+-- The newest run of a campaign and list, how many there were, and the highest variant of theirs.
+SELECT max(id) AS id, count(*) AS runs, max(max(run.variant, coalesce((
+           SELECT max(batch.variant) FROM batch WHERE batch.run = run.id), 0))) AS variant
+  FROM run WHERE identity = :identity OR identity LIKE :identity || '+%';
 
 -- name: count_rows
 -- Guarded by the row the reader believes it stands at: two readers of one list can't mix.
@@ -64,7 +65,7 @@ UPDATE batch SET state = 'ready', owner = NULL, lease_until = NULL
 
 -- name: earlier_twin
 -- Another batch whose very bytes went out and were taken, or may have been. (What was surely not
--- taken is no twin, and what was split lives on in its parts.)
+-- taken is no twin.)
 SELECT run, state FROM batch INDEXED BY batch_sent JOIN attempt ON attempt.batch = batch.id
  WHERE sha256 = :sha256 AND batch.head_sha256 IS NOT NULL AND id <> :batch
    AND coalesce(attempt.head_sha256, batch.head_sha256) = :head_sha256
@@ -72,6 +73,10 @@ SELECT run, state FROM batch INDEXED BY batch_sent JOIN attempt ON attempt.batch
    AND (state IN ('sending', 'in_doubt', 'accepted', 'split', 'abandoned')
         OR (state IN ('ready', 'claimed') AND doubted_at IS NOT NULL))
  ORDER BY id LIMIT 1;
+
+-- name: put_off
+UPDATE batch SET state = 'ready', owner = NULL, lease_until = NULL, not_before = :not_before
+ WHERE id = :batch AND state = 'claimed' AND owner = :owner;
 
 -- name: refuse
 UPDATE batch
@@ -82,7 +87,9 @@ UPDATE batch
 UPDATE batch
    SET state = 'sending', attempts = attempts + 1, head_sha256 = :head_sha256,
        lease_until = :lease_until,
-       denied = CASE WHEN head_sha256 = :head_sha256 THEN denied ELSE 0 END
+       denied = CASE WHEN head_sha256 = :head_sha256 THEN denied ELSE 0 END,
+       doubted_at = CASE WHEN head_sha256 = :head_sha256 THEN doubted_at END,
+       doubted_steady = CASE WHEN head_sha256 = :head_sha256 THEN doubted_steady END
  WHERE id = :batch AND state = 'claimed' AND owner = :owner
 RETURNING attempts;
 
@@ -159,6 +166,7 @@ SELECT id, run, first_row, calls, start_date, sha256, variant, head_sha256, atte
        coalesce(doubted_steady, doubted_at) AS doubted_steady, denied
   FROM batch INDEXED BY batch_in_doubt
  WHERE run = :run AND state = 'in_doubt' AND not_before <= :now
+   AND EXISTS (SELECT 1 FROM run WHERE run.id = :run AND control = 'go')
    AND doubted_at > :since AND coalesce(doubted_steady, doubted_at) > :steady_since
    AND start_date >= :today
    AND id NOT IN (SELECT value FROM json_each(:but))
@@ -188,7 +196,8 @@ UPDATE batch
  WHERE id = :batch AND run = :run AND state = 'in_doubt';
 
 -- name: insert_resolution
-INSERT INTO resolution (batch, at, who, outcome) VALUES (:batch, :now, :who, :state);
+INSERT INTO resolution (batch, at, who, outcome, after_try)
+VALUES (:batch, :now, :who, :state, (SELECT attempts FROM batch WHERE id = :batch));
 
 -- name: all_doubts
 SELECT id AS batch, first_row, calls, attempts, sent_at, doubted_at, verdict, reason
@@ -276,9 +285,11 @@ SELECT batch.id AS batch, run, state, n, verdict, attempt.ended_at, sent_at,
  ORDER BY batch.id, n;
 
 -- name: resolutions
-SELECT batch.id AS batch, at, outcome FROM batch JOIN resolution ON resolution.batch = batch.id
+SELECT batch.id AS batch, outcome, coalesce(after_try, (
+           SELECT count(*) FROM attempt WHERE attempt.batch = batch.id AND sent_at <= at)) AS after_try
+  FROM batch JOIN resolution ON resolution.batch = batch.id
  WHERE :run IS NULL OR run = :run
- ORDER BY batch.id, at;
+ ORDER BY batch.id, after_try, at;
 
 -- name: posts
 -- Every request that may have reached the provider, in the order in which they left.

@@ -112,9 +112,17 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class Repeat:
-    """What came of a batch whose very bytes went out before, from another batch: it is refused."""
+    """Why a batch is not sent whose very bytes went out before, from another batch.
+
+    Neither `refused` nor to be halved, it was put off: what comes of the other is not known yet.
+    """
 
     reason: str
+    refused: bool = False
+    """They were taken, or may have been: it is refused now."""
+    halve: bool = False
+    """They were refused as a whole and live on in parts: it is claimed still, and to be halved, so
+    that its calls are looked at in the same parts."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)

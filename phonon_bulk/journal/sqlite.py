@@ -79,11 +79,12 @@ class SqliteJournal:
 
     async def finish_reading(self, run: int, now: float, *, whole: bool = True) -> None:
         """See `Journal`."""
-        values = {"run": run, "now": now, "whole": whole}
-        await self._writer.do(
-            lambda db: changes.move(db, "finish_reading", f"run {run} is read already", **values)
-        )
+        await self._writer.do(lambda db: changes.finish_reading(db, run, now, whole=whole))
         self._appended.set()
+
+    async def read_so_far(self, run: int) -> int | None:
+        """See `Journal`."""
+        return await self._writer.do(lambda db: changes.read_so_far(db, run))
 
     async def claim(
         self, run: int, *, owner: str, limit: int, now: Moment, lease: float

@@ -166,8 +166,9 @@ def _harm_to(frozen: Frozen) -> Iterator[str]:
 
 def _changed_in_doubt(history: History) -> bool:
     """Say whether bytes that may have arrived were followed by others, and no person said so."""
-    for before, after in zip(history.tries, history.tries[1:], strict=False):
-        decided = any(before.at <= at <= after.at for at, _ in history.resolutions)
+    pairs = zip(history.tries, history.tries[1:], strict=False)
+    for number, (before, after) in enumerate(pairs, 1):
+        decided = any(after_try == number for after_try, _ in history.resolutions)
         known = before.head_sha256 is not None and after.head_sha256 is not None
         changed = known and before.head_sha256 != after.head_sha256
         if _leaves_doubt(before) and changed and not decided:
@@ -192,14 +193,16 @@ class Known:
     """Some try of the bytes that are sent now may have arrived."""
     denied: bool = False
     """Some try of these bytes was answered with a clear no, and may have left its checksum."""
+    by_hand: bool = False
+    """A person has sent it again since it was in doubt last."""
 
 
 def state_by_evidence(history: History) -> State:
     """Return what is known of a batch by its answers and by what persons decided, nothing else."""
     known, decisions, bytes_before = Known(), deque(history.resolutions), None
-    for one in history.tries:
-        while decisions and decisions[0][0] <= one.at:
-            known = replace(known, state=decisions.popleft()[1])
+    for number, one in enumerate(history.tries):
+        while decisions and decisions[0][0] <= number:
+            known = replace(known, state=decisions.popleft()[1], by_hand=True)
         if one.head_sha256 != bytes_before:  # what was answered to other bytes says nothing here
             bytes_before, known = one.head_sha256, Known(known.state)
         known = _after(one, known)
@@ -209,11 +212,11 @@ def state_by_evidence(history: History) -> State:
 def _after(one: Try, known: Known) -> Known:
     """Return what is known after one more try: the rules of retry.py, written down once more."""
     if _leaves_doubt(one):
-        return replace(known, state=State.IN_DOUBT, may_be_taken=True)
+        return replace(known, state=State.IN_DOUBT, may_be_taken=True, by_hand=False)
     match Verdict(one.verdict or ""):
         case Verdict.ACCEPTED | Verdict.PARTIAL:
             return replace(known, state=State.ACCEPTED)
-        case Verdict.BAD_DATA:
+        case Verdict.BAD_DATA if known.by_hand or not known.may_be_taken:
             return replace(known, state=State.READY, may_be_taken=False)
         case Verdict.REPEATED if known.may_be_taken and not known.denied:
             return replace(known, state=State.ACCEPTED)

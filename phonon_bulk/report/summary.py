@@ -132,7 +132,7 @@ def _state(run: Run, sums: dict[str, int]) -> str:
         return "cancelled"
     if run.read_at is None:
         return "reading" if run.control is Control.GO else run.control
-    if sums["to_send"]:
+    if sums["to_send"] or (sums["in_doubt"] and run.control is Control.STOPPED):
         return "sending" if run.control is Control.GO else run.control
     return "in_doubt" if sums["in_doubt"] else "done"
 

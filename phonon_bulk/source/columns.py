@@ -67,6 +67,8 @@ def label(column: int) -> str:
 
 def describe_difference(names: Sequence[str], expected: Sequence[str]) -> str:
     """Say in what a file's header differs from that of the first file."""
+    if seems_a_contact([*names, *expected]):
+        return "a first line seems to be a contact (is a header missing?)"
     parts = []
     if lacking := [name for name in expected if name not in names]:
         parts.append("without " + quoted(lacking))
@@ -75,8 +77,19 @@ def describe_difference(names: Sequence[str], expected: Sequence[str]) -> str:
     return ", ".join(parts) or "the same columns in another order or number"
 
 
+def seems_a_contact(names: Iterable[str]) -> bool:
+    """Say whether what should be a header holds a number: then nothing of it is to be shown."""
+    return any(_NUMBER.fullmatch(name.strip()) for name in names)
+
+
+_NUMBER = re.compile(r"[+0-9][0-9 ().-]{7,24}")
+
+
 def quoted(names: Iterable[str]) -> str:
     """Return the names in quotes, with commas between them."""
+    names = list(names)
+    if seems_a_contact(names):
+        return "not shown, as the first line seems to be a contact: is the header missing?"
     return ", ".join(f'"{name}"' for name in names)
 
 

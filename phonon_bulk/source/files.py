@@ -17,6 +17,15 @@ def mark_of(status: os.stat_result) -> Mark:
     return status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino
 
 
+def mark_now(file: Path) -> Mark:
+    """Return the mark that a file has now. It is opened, so that no remote disk says an old one.
+
+    Raises OSError if it can't be.
+    """
+    with file.open("rb") as opened:
+        return mark_of(os.fstat(opened.fileno()))
+
+
 def find_files(paths: Sequence[str]) -> tuple[Path, ...]:
     """Return the files that the paths and patterns mean, in their order, a pattern's by name.
 

@@ -196,8 +196,17 @@ async def test_nothing_after_the_end(journal: Journal) -> None:
     run = await filled(journal)
     with pytest.raises(ReadElsewhereError):
         await journal.append(run, [make_batch([1001])], [], after_row=1000, last_row=1001)
-    with pytest.raises(TransitionError):
+    assert await journal.read_so_far(run) is None
+    with pytest.raises(ReadElsewhereError):
         await journal.finish_reading(run, NOW)
+
+
+async def test_how_far_a_list_is(journal: Journal) -> None:
+    """It says up to which row a list is in the journal, while it is being read."""
+    run = (await journal.open_run(make_run(), NOW)).run
+    assert await journal.read_so_far(run) == 0
+    await journal.append(run, [make_batch([1, 2])], [], after_row=0, last_row=2)
+    assert await journal.read_so_far(run) == 2
 
 
 # ---- claiming
@@ -616,27 +625,81 @@ async def again(journal: Journal, rows: range = range(1, 501)) -> int:
 
 @pytest.mark.parametrize(
     ("settlement", "words"),
-    [(ACCEPTED, "were accepted"), (DOUBT, "may have been taken"), (None, "may have been taken")],
+    [(ACCEPTED, "were accepted"), (DOUBT, "may have been taken")],
 )
 async def test_a_repeat_is_caught(
-    journal: Journal,
-    books: Callable[[], SqliteBooks],
-    settlement: Settlement | None,
-    words: str,
+    journal: Journal, books: Callable[[], SqliteBooks], settlement: Settlement, words: str
 ) -> None:
     """Bytes that were taken, or may have been, are refused before they are sent again."""
     first = await filled(journal, batches=1)
     one = await sending(journal, first)
-    if settlement:
-        await journal.settle(one.batch, settlement, ME, NOW)
+    await journal.settle(one.batch, settlement, ME, NOW)
     run = await again(journal)
     (two,) = await claim(journal, run)
     sent = await journal.send(two, HEAD, ME, at(NOW), LEASE)
     assert isinstance(sent, Repeat)
+    assert sent.refused
     (batch,) = listed(books, run)
     assert (batch.state, batch.attempts, batch.reason) == (State.REFUSED, 0, sent.reason)
     assert f"repeats run {first}" in sent.reason
     assert words in sent.reason
+
+
+async def test_a_repeat_of_what_is_under_way_is_put_off(
+    journal: Journal, books: Callable[[], SqliteBooks]
+) -> None:
+    """While the other is being sent nobody knows; when it was not taken, this one goes out."""
+    first = await filled(journal, batches=1)
+    one = await sending(journal, first)
+    run = await again(journal)
+    (two,) = await claim(journal, run)
+    sent = await journal.send(two, HEAD, ME, at(NOW), LEASE)
+    assert sent == Repeat(f"repeats run {first}: the same bytes went out there before")
+    assert states(books, run) == {State.READY: 1}
+    assert await claim(journal, run) == []
+    await journal.settle(one.batch, AGAIN, ME, NOW)
+    (two,) = await journal.claim(run, owner=ME, limit=1, now=at(NOW + 5), lease=LEASE)
+    assert await journal.send(two, HEAD, ME, at(NOW + 5), LEASE) == 1
+
+
+async def test_a_repeat_of_what_was_split_is_halved(
+    journal: Journal, books: Callable[[], SqliteBooks]
+) -> None:
+    """Bytes that were refused as a whole live on in parts, so the parts are looked at."""
+    first = await filled(journal, batches=1)
+    one = await sending(journal, first)
+    halves = [make_batch(range(1, 251)), make_batch(range(251, 501))]
+    bad = Settlement(State.SPLIT, "bad_data")
+    await journal.split(one, halves, ME, NOW, answered=bad, reason="bad")
+    run = await again(journal)
+    (two,) = await claim(journal, run)
+    sent = await journal.send(two, HEAD, ME, at(NOW), LEASE)
+    assert isinstance(sent, Repeat)
+    assert (sent.refused, sent.halve) == (False, True)
+    await journal.split(two, halves, ME, NOW, reason=sent.reason)
+    assert states(books, run) == {State.SPLIT: 1, State.READY: 2}
+
+
+async def test_sent_anew_after_a_variant_was_used_up(journal: Journal) -> None:
+    """A list sent anew has bytes that no run of it had, also where one had to go on to others."""
+    new = make_run(identity="x")
+    run = (await journal.open_run(new, NOW)).run
+    await journal.append(run, [make_batch([1, 2])], [], after_row=0, last_row=2)
+    one = await sending(journal, run)
+    await journal.settle(one.batch, Settlement(State.READY, "repeated", variant=1), ME, NOW)
+    run = (await journal.open_run(new, NOW, again=True)).run
+    await journal.append(run, [make_batch([1, 2])], [], after_row=0, last_row=2)
+    (two,) = await claim(journal, run)
+    assert two.variant == 2
+
+
+async def test_no_doubt_of_a_run_that_is_stopped(
+    journal: Journal, books: Callable[[], SqliteBooks]
+) -> None:
+    """What a person has paused or cancelled, or the provider blocks, is not replayed either."""
+    run, _ = await doubted(journal, books)
+    await journal.control(run, Control.PAUSED, [Control.GO])
+    assert await doubts(journal, run, NOW + 10) == []
 
 
 async def test_what_was_not_taken_is_no_repeat(journal: Journal) -> None:

@@ -146,9 +146,9 @@ def test_many_faults_are_cut_short(path: Path) -> None:
     assert "and 4 more" in to_text(found)
 
 
-def history(*tries: Verdict | None, resolutions: tuple[tuple[float, State], ...] = ()) -> History:
-    """Return the history of a batch with these answers, a second between two."""
-    lines = [Try(float(n), v is not None, v, HEAD) for n, v in enumerate(tries)]
+def history(*tries: Verdict | None, resolutions: tuple[tuple[int, State], ...] = ()) -> History:
+    """Return the history of a batch with these answers."""
+    lines = [Try(verdict is not None, verdict, HEAD) for verdict in tries]
     return History(1, 1, State.READY, lines, resolutions)
 
 
@@ -164,7 +164,8 @@ LOST, REPEAT, THROTTLED = Verdict.LOST, Verdict.REPEATED, Verdict.THROTTLED
         ((None,), State.IN_DOUBT),
         ((Verdict.UNCLEAR, LOST, REPEAT), State.ACCEPTED),
         ((LOST, Verdict.ACCEPTED), State.ACCEPTED),
-        ((LOST, Verdict.BAD_DATA), State.READY),
+        ((Verdict.BAD_DATA,), State.READY),
+        ((LOST, Verdict.BAD_DATA), State.IN_DOUBT),
         ((REPEAT,), State.READY),
         ((THROTTLED, REPEAT), State.READY),
         ((THROTTLED, LOST, REPEAT), State.IN_DOUBT),
@@ -182,17 +183,21 @@ def test_what_answers_prove(tries: tuple[Verdict | None, ...], state: State) -> 
 
 def test_what_persons_decide() -> None:
     """A decision holds until something else is known; resent bytes are still in doubt."""
-    decided = ((0.5, State.READY),)
+    decided = ((1, State.READY),)
     assert state_by_evidence(history(LOST, resolutions=decided)) is State.READY
     assert state_by_evidence(history(LOST, REPEAT, resolutions=decided)) is State.ACCEPTED
     held = history(LOST, Verdict.HELD_BACK, resolutions=decided)
     assert state_by_evidence(held) is State.IN_DOUBT
-    abandoned = ((0.5, State.ABANDONED),)
+    refused = history(LOST, Verdict.BAD_DATA, resolutions=decided)
+    assert state_by_evidence(refused) is State.READY
+    doubted = history(LOST, LOST, Verdict.BAD_DATA, resolutions=decided)
+    assert state_by_evidence(doubted) is State.IN_DOUBT
+    abandoned = ((1, State.ABANDONED),)
     assert state_by_evidence(history(LOST, resolutions=abandoned)) is State.ABANDONED
 
 
 def test_other_bytes_prove_nothing() -> None:
     """Checksum Repeated for bytes with another head says nothing of those before."""
-    tries = [Try(0, True, LOST, HEAD), Try(2, True, REPEAT, OTHER_HEAD)]
-    resent = History(1, 1, State.REFUSED, tries, [(1.0, State.READY)])
+    tries = [Try(True, LOST, HEAD), Try(True, REPEAT, OTHER_HEAD)]
+    resent = History(1, 1, State.REFUSED, tries, [(1, State.READY)])
     assert state_by_evidence(resent) is State.READY

@@ -1,6 +1,7 @@
 """The dispatcher on a real journal, with an endpoint that answers as the test says."""
 
 import asyncio
+import sqlite3
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -27,7 +28,7 @@ from phonon_bulk.batch import Batch, Head, State
 from phonon_bulk.call import INDIA, encode
 from phonon_bulk.dispatch import REFUSALS_BEFORE_STOP, Ending, Outcome, Pace
 from phonon_bulk.errors import JournalError
-from phonon_bulk.journal import Claim, Control, Moment, Repeat
+from phonon_bulk.journal import Claim, Control, Moment, Repeat, changes
 from phonon_bulk.journal.books import SqliteBooks
 from phonon_bulk.journal.frozen import freeze
 from phonon_bulk.journal.sqlite import SqliteJournal
@@ -258,14 +259,16 @@ async def test_who_lost_the_lease_does_not_send(journal: SqliteJournal) -> None:
     """A process that was suspended past its lease sends nothing that is no longer its own."""
     run = await opened(journal, make_batch([1]))
 
+    def take_over(db: sqlite3.Connection) -> None:
+        """Do what another process does that sees that the lease is over."""
+        later = at(NOON + 1000)
+        changes.recover(db, journal.path, later, 0.0)
+        for claim in changes.claim(db, run, "other", 1, later, 1000):
+            changes.send(db, claim, b"h" * 32, "other", later, 1000)
+
     class Suspended(Limiter):
         async def acquire(self, calls: int) -> float:
-            await journal.recover(at(NOON + 1000))  # another process sees that the lease is over
-            taken = await journal.claim(
-                run, owner="other", limit=1, now=at(NOON + 1000), lease=1000
-            )
-            if taken:
-                await journal.send(taken[0], b"h" * 32, "other", at(NOON + 1000), 1000)
+            await journal._writer.do(take_over)
             return await super().acquire(calls)
 
     script = Script(answers())
@@ -484,19 +487,25 @@ async def test_other_bytes_are_no_replay(journal: SqliteJournal) -> None:
 
 
 async def test_a_replay_that_is_refused_for_its_data(journal: SqliteJournal) -> None:
-    """Bytes that are bad were bad the first time: nothing was placed, and the halves go out."""
+    """That does not say whether the first try was taken (a server on the way may have said it)."""
     run = await opened(journal, make_batch([1, 2]))
     pace = replace(REPLAYING, replay_within=1e9)
+    bad = Answer(Verdict.BAD_DATA, "HTTP 413: the request is too large")
+    _, script, books = await sent(
+        journal, run, answers(Verdict.LOST, then=bad), pace, clock=growing()
+    )
+    assert len(script.bodies) == 2
+    assert books.batches == {State.IN_DOUBT: 1}
 
-    async def say(number: int, body: bytes) -> Answer:
-        await asyncio.sleep(0)
-        if number == 0:
-            return Answer(Verdict.LOST, "no answer")
-        bad = b"ACC0000002" in body
-        return Answer(Verdict.BAD_DATA, "Invalid Contact Number", code=205) if bad else OK
 
-    _, _, books = await sent(journal, run, say, pace, clock=growing())
-    assert (books.accepted, books.calls[State.REFUSED]) == (1, 1)
+async def test_a_doubt_goes_before_what_is_ready(journal: SqliteJournal) -> None:
+    """In a long run a doubt is replayed when its time has come, not when nothing else is left."""
+    run = await opened(journal, *[make_batch([row]) for row in range(1, 41)])
+    pace = replace(REPLAYING, workers=1, replay_after=2.0, replay_within=1e9)
+    say = answers(Verdict.LOST)
+    _, script, books = await sent(journal, run, say, pace, clock=growing())
+    assert books.batches == {State.ACCEPTED: 40}
+    assert 0 < script.bodies.index(script.bodies[0], 1) < 20
 
 
 async def test_a_process_that_was_suspended_does_not_post(journal: SqliteJournal) -> None:

@@ -57,12 +57,17 @@ async def test_the_wall_clock_jumps_under_way(journal: SqliteJournal, jump: floa
     run = await opened(journal, *ten_batches())
     clocks = Clocks()
 
-    async def say(number: int, _body: bytes) -> Answer:
+    seen: set[bytes] = set()
+
+    async def say(number: int, body: bytes) -> Answer:
         await asyncio.sleep(0)
+        if body in seen:
+            return Answer(Verdict.REPEATED, "Checksum Repeated")
+        seen.add(body)
         if number == 4:
             clocks.off = jump
             return Answer(Verdict.LOST, "no answer")
-        return Answer(Verdict.REPEATED, "Checksum Repeated") if number == 10 else OK
+        return OK
 
     pace = replace(REPLAYING, workers=1, replay_within=HOUR / 2)
     outcome, script, books = await sent(journal, run, say, pace, clock=clocks)
@@ -199,6 +204,35 @@ async def test_a_damaged_body_costs_its_batch(journal: SqliteJournal) -> None:
     assert books.batches == {State.ACCEPTED: 9, State.REFUSED: 1}
     with SqliteBooks(journal.path) as opened_books:
         assert "can't be read" in opened_books.reasons(run, 1)[0][1]
+
+
+async def test_damaged_rows_cost_their_batch(journal: SqliteJournal) -> None:
+    """A batch whose row numbers can't be read could not be split, so it is not sent either."""
+    run = await opened(journal, make_batch([1, 3]), make_batch([4, 5]), read=False)
+    connection = sqlite3.connect(journal.path, isolation_level=None)
+    connection.execute("UPDATE body SET rows = zeroblob(20) WHERE batch = 1")
+    connection.close()
+    await journal.finish_reading(run, NOON)
+    _, script, books = await sent(journal, run, answers())
+    assert len(script.bodies) == 1
+    assert books.batches == {State.ACCEPTED: 1, State.REFUSED: 1}
+    with SqliteBooks(journal.path) as opened_books:
+        assert [list(batch.rows) for batch in opened_books.batches(run)] == [[1, 1], [4, 5]]
+
+
+async def test_a_repeat_of_what_was_split(journal: SqliteJournal) -> None:
+    """Its calls are looked at in the same parts: what was placed is not sent, the rest is."""
+    first = await opened(journal, make_batch([1, 2]))
+
+    async def say(_number: int, body: bytes) -> Answer:
+        bad = b"ACC0000002" in body
+        return Answer(Verdict.BAD_DATA, "Invalid Contact Number", code=205) if bad else OK
+
+    await sent(journal, first, say)
+    second = await opened(journal, make_batch([1, 2]))
+    _, script, books = await sent(journal, second, say)
+    assert [b"ACC0000002" in body for body in script.bodies] == [True]
+    assert books.calls == {State.SPLIT: 2, State.REFUSED: 2}
 
 
 async def test_a_damaged_doubt_waits_for_a_person(journal: SqliteJournal) -> None:

@@ -227,6 +227,21 @@ def test_placed_matches_by_identifier_in_order() -> None:
 
 def test_kept_details_are_read_back() -> None:
     """An answer that was kept gives its details again; another gives none."""
-    body = b'{"call-details":[{"client-identifier":"A","phonon-uuid":"u"},{"x":1},3]}'
+    body = b'{"call-details":[{"client-identifier":"A","phonon-uuid":"u"}]}'
     assert call_details(body) == (CallDetail("A", "u"),)
     assert call_details(b"<html>") is None
+
+
+@pytest.mark.parametrize("entry", [b'{"x":1}', b"3"])
+def test_details_that_can_not_be_read_are_none(entry: bytes) -> None:
+    """A call that was placed must not be taken for refused because its entry is odd."""
+    details = b'[{"client-identifier":"A"},' + entry + b"]"
+    assert call_details(b'{"call-details":' + details + b"}") is None
+    body = b'{"api-response-code":209,"request-id":"r","call-details":' + details + b"}"
+    assert read("realtime", 200, body, now=0.0, headers={}).verdict is Verdict.UNCLEAR
+
+
+def test_a_retry_after_out_of_this_world() -> None:
+    """A date that no calendar has is no Retry-After, and no fault."""
+    assert read_retry_after("Mon, 16 Nov 2009 13:32:02 +9999999999999", 0.0) is None
+    assert read_retry_after("Mon, 16 Nov 2009 99999999999999999999:32:02 GMT", 0.0) is None

@@ -26,10 +26,15 @@ def of(verdict: Verdict, retry_after: float | None = None, request_id: str | Non
 
 
 def facts(
-    *, calls: int = 500, variant: int = 0, doubted: bool = False, denied: bool = False
+    *,
+    calls: int = 500,
+    variant: int = 0,
+    doubted: bool = False,
+    denied: bool = False,
+    replay: bool = False,
 ) -> Facts:
     """Return facts of a batch on its first try, but for what is given."""
-    return Facts(calls, variant, doubted, denied)
+    return Facts(calls, variant, doubted, denied, replay)
 
 
 # The table at the top of retry.py.
@@ -49,6 +54,7 @@ FIRST_TRY = {
 REPLAY = {
     **FIRST_TRY,
     Verdict.REPEATED: Action.ACCEPT,
+    Verdict.BAD_DATA: Action.DOUBT,
     Verdict.SETUP: Action.DOUBT,
     Verdict.ACCOUNT: Action.DOUBT,
     Verdict.THROTTLED: Action.DOUBT,
@@ -66,7 +72,13 @@ def test_first_try(verdict: Verdict) -> None:
 @pytest.mark.parametrize("verdict", Verdict)
 def test_replay_of_a_doubt(verdict: Verdict) -> None:
     """The second column: nothing but an answer about these bytes ends a doubt."""
-    assert decide(of(verdict), facts(doubted=True)).action is REPLAY[verdict]
+    assert decide(of(verdict), facts(doubted=True, replay=True)).action is REPLAY[verdict]
+
+
+def test_what_a_person_has_sent_again() -> None:
+    """Somebody found out that it was not taken, so bad data is split as on a first try."""
+    assert decide(of(Verdict.BAD_DATA), facts(doubted=True)).action is Action.SPLIT
+    assert decide(of(Verdict.REPEATED), facts(doubted=True)).action is Action.ACCEPT
 
 
 def test_a_single_bad_call_is_refused() -> None:

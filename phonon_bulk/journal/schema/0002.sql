@@ -15,6 +15,9 @@ ALTER TABLE batch ADD COLUMN doubted_steady REAL;
 ALTER TABLE attempt ADD COLUMN steady_at REAL;
 ALTER TABLE attempt ADD COLUMN head_sha256 BLOB CHECK (length(head_sha256) = 32);
 
+-- After which try of the batch it was decided; NULL in lines of version 1.
+ALTER TABLE resolution ADD COLUMN after_try INTEGER;
+
 -- The wall clock's moment after which nothing of the run is sent; NULL is no end.
 ALTER TABLE run ADD COLUMN not_after REAL;
 

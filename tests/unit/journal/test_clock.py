@@ -42,10 +42,10 @@ def sent_at(db: sqlite3.Connection, steady: float) -> None:
 
 
 def test_it_does_not_go_back_over_a_restart(db: sqlite3.Connection) -> None:
-    """After the machine was started anew with a clock that is behind, time goes on from there."""
+    """Started anew with a clock that is behind: nobody knows how long it was off, so for long."""
     zero_of(db, "boot-1", WALL, 500.0)
     sent_at(db, WALL + 3600)
-    assert zero_of(db, "boot-2", WALL - 86_400, 10.0) + 10.0 == WALL + 3600
+    assert zero_of(db, "boot-2", WALL - 86_400, 10.0) + 10.0 > WALL + 3600 + 600
 
 
 def test_after_a_restart_the_wall_clock_counts(db: sqlite3.Connection) -> None:

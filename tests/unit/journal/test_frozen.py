@@ -45,6 +45,21 @@ def test_damage_is_noticed() -> None:
         thaw(bytes(frame))
 
 
+def test_a_size_that_can_not_be() -> None:
+    """A flipped bit in a frame's head, where its size stands, is damage and no lack of memory."""
+    data = make_data(range(1, 400))
+    frame, noticed = compress(data), 0
+    for bit in range(8):
+        for byte in range(4, 10):
+            harmed = bytearray(frame)
+            harmed[byte] ^= 1 << bit
+            try:
+                assert thaw(bytes(harmed)) == data  # a bit that means nothing
+            except DamagedBodyError:
+                noticed += 1
+    assert noticed > 30
+
+
 def test_nothing_of_the_calls_in_its_repr() -> None:
     """A frozen batch shows no contact data."""
     frozen = freeze(Batch(make_data([1]), [1], DAY))

@@ -5,7 +5,7 @@ import pytest
 from phonon_bulk.call import read_start_time
 from phonon_bulk.config import MappingSettings
 from phonon_bulk.errors import ListError
-from phonon_bulk.source.columns import describe_difference, plan_columns
+from phonon_bulk.source.columns import describe_difference, plan_columns, quoted
 
 
 def test_phonons_template() -> None:
@@ -99,3 +99,17 @@ def test_everything_that_a_mapping_lacks_is_said_at_once() -> None:
 def test_how_a_header_differs_is_said(names: list[str], sentence: str) -> None:
     """What lacks, what is there beside, or the order."""
     assert describe_difference(names, ["a", "b"]) == sentence
+
+
+@pytest.mark.parametrize("number", ["919812345678", "+91 98123 45678", "9812345678"])
+def test_nothing_of_a_contact_is_quoted(number: str) -> None:
+    """Where a contact stands in place of the header, an error shows nothing of it."""
+    names = ("ACC1", number, "Asha")
+    with pytest.raises(ListError) as caught:
+        plan_columns(names, None)
+    told = [str(caught.value), describe_difference(names, ("tel1",)), quoted(names)]
+    told.append(describe_difference(("tel1",), names))
+    for text in told:
+        assert "seems to be a contact" in text
+        assert number not in text
+        assert "Asha" not in text
