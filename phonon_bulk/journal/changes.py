@@ -176,7 +176,7 @@ def _claim_with_body(db: Connection, row: sqlite3.Row, *, replay: bool = False) 
 def send(
     db: Connection, claim: Claim, head_sha256: bytes, owner: str, now: Moment, lease: float
 ) -> int | Repeat:
-    repeat = _repeat_of(db, claim, head_sha256, owner, now)
+    repeat = _repeat_of(db, claim, head_sha256, owner, now, lease)
     if repeat is not None:
         return repeat
     values = {
@@ -192,7 +192,7 @@ def send(
 
 
 def _repeat_of(
-    db: Connection, claim: Claim, head_sha256: bytes, owner: str, now: Moment
+    db: Connection, claim: Claim, head_sha256: bytes, owner: str, now: Moment, lease: float
 ) -> Repeat | None:
     """Return why a batch is not to be sent, and do with it what follows; None if it is."""
     values = {"batch": claim.batch, "sha256": claim.sha256, "head_sha256": head_sha256}
@@ -201,12 +201,14 @@ def _repeat_of(
         return None
     there = "this run" if twin["run"] == claim.run else f"run {twin['run']}"
     reason = f"repeats {there}: the same bytes went out there before"
+    held = {"batch": claim.batch, "owner": owner}
+    otherwise = f"batch {claim.batch} is not claimed by {owner}: it was not sent"
     match State(twin["state"]):
         case State.SENDING:
-            put_off = {"batch": claim.batch, "owner": owner, "not_before": now.steady + _PUT_OFF}
-            move(db, "put_off", f"batch {claim.batch} is not claimed by {owner}", **put_off)
+            move(db, "put_off", otherwise, **held, not_before=now.steady + _PUT_OFF)
             return Repeat(reason)
         case State.SPLIT if claim.calls > 1:
+            move(db, "keep", otherwise, **held, lease_until=now.steady + lease)
             return Repeat(f"{reason}, and live on in parts", halve=True)
         case State.ACCEPTED:
             reason = f"{reason}, and were accepted"

@@ -78,6 +78,10 @@ SELECT run, state FROM batch INDEXED BY batch_sent JOIN attempt ON attempt.batch
 UPDATE batch SET state = 'ready', owner = NULL, lease_until = NULL, not_before = :not_before
  WHERE id = :batch AND state = 'claimed' AND owner = :owner;
 
+-- name: keep
+UPDATE batch SET lease_until = :lease_until
+ WHERE id = :batch AND state = 'claimed' AND owner = :owner;
+
 -- name: refuse
 UPDATE batch
    SET state = 'refused', owner = NULL, lease_until = NULL, settled_at = :now, reason = :reason

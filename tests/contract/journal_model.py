@@ -36,14 +36,6 @@ from phonon_bulk.journal.frozen import freeze
 Rows = tuple[int, ...]
 
 SETTLED = {State.ACCEPTED, State.REFUSED, State.EXPIRED, State.CANCELLED, State.ABANDONED}
-_CLEAR_NO = {"throttled", "setup", "account", "not_sent", "held_back"}
-_TAKEN_PERHAPS = {
-    State.SENDING,
-    State.IN_DOUBT,
-    State.ACCEPTED,
-    State.SPLIT,
-    State.ABANDONED,
-}
 HELD = {State.CLAIMED, State.SENDING}
 
 
@@ -114,10 +106,6 @@ class Kept:
     answer: bytes | None = None
     reason: str | None = None
     settled_at: float | None = None
-    perhaps: set[bytes] = field(default_factory=set)
-    """The heads under which its calls went out and were taken, or may have been."""
-    before: bool = False
-    """Whether the head of what went out last was one of these already."""
 
     @property
     def rows(self) -> Rows:
@@ -128,6 +116,12 @@ class Kept:
     def head(self) -> bytes | None:
         """What stood before the calls when they went out last."""
         return self.tried[-1].head if self.tried else None
+
+    def went_out(self, head: bytes) -> bool:
+        """Say whether its calls went out under a head, and were taken or may have been."""
+        arrived = any(one.head == head and one.verdict not in CLEAR_NO for one in self.tried)
+        waits = self.state in {State.READY, State.CLAIMED}
+        return arrived and (self.state in GONE or (waits and self.doubted is not None))
 
     def claim(self, *, replay: bool = False) -> Claim:
         """Return it as it is handed out."""
@@ -215,6 +209,13 @@ class Begun:
         return Run(**asdict(self.new), **kept)
 
 
+CLEAR_NO = {"throttled", "setup", "account", "not_sent", "held_back"}
+"""Verdicts after which surely nothing was placed."""
+GONE = {State.SENDING, State.IN_DOUBT, State.ACCEPTED, State.SPLIT, State.ABANDONED}
+PUT_OFF = 2.0
+"""Seconds for which a batch waits while another with its bytes is under way."""
+
+
 class Model:
     """The verbs of `Journal`, and some of `Books`, over plain objects."""
 
@@ -251,10 +252,13 @@ class Model:
         same = [run.id for run in self.runs.values() if run.new.identity == new.identity]
         if same and not again:
             return Opened(max(same), is_new=False)
-        if len(same) > MAX_VARIANT:
+        used = [self.runs[run].variant for run in same]
+        used += [one.variant for one in self.batches.values() if one.run in same]
+        variant = max([len(same), *(number + 1 for number in used)]) if same else 0
+        if variant > MAX_VARIANT:
             raise RunError
         run = len(self.runs) + 1
-        self.runs[run] = Begun(run, new, len(same), now)
+        self.runs[run] = Begun(run, new, variant, now)
         return Opened(run, is_new=True)
 
     def append(
@@ -282,7 +286,7 @@ class Model:
         """See `Journal`."""
         one = self.runs.get(run)
         if one is None or one.read_at is not None:
-            raise TransitionError
+            raise ReadElsewhereError
         one.read_at, one.whole = now, int(whole)
 
     def control(
@@ -335,36 +339,36 @@ class Model:
     ) -> int | Repeat:
         """See `Journal`."""
         one = self._held(claim.batch, owner, State.CLAIMED)
-        if self.found_elsewhere(one, head_sha256):
-            one.let_go(State.REFUSED, Saying("repeats"), now.wall)
-            return Repeat(Saying("repeats"))
-        one.denied = one.denied and one.head == head_sha256
+        repeat = self._repeat_of(one, head_sha256, now, lease)
+        if repeat is not None:
+            return repeat
+        if one.head != head_sha256:  # what was answered to other bytes is forgotten
+            one.denied, one.doubted = False, None
         return self._goes_out(one, head_sha256, owner, now, lease)
 
-    def went_out_elsewhere(self, one: Kept, head: bytes) -> bool:
-        """Say whether the very bytes of a batch were taken from another, or may have been."""
-        return any(
-            other.frozen.sha256 == one.frozen.sha256 and head in other.perhaps
+    def _repeat_of(self, one: Kept, head: bytes, now: Moment, lease: float) -> Repeat | None:
+        """Return why a batch is not sent whose very bytes went out before, from another."""
+        twins = [
+            other
             for other in self.batches.values()
             if other is not one
-        )
-
-    def found_elsewhere(self, one: Kept, head: bytes) -> bool:
-        """Say whether a journal finds so."""
-        return any(
-            other.frozen.sha256 == one.frozen.sha256
-            and any(tried.head == head and tried.verdict not in _CLEAR_NO for tried in other.tried)
-            and (
-                other.state in _TAKEN_PERHAPS
-                or (other.state in {State.READY, State.CLAIMED} and other.doubted is not None)
-            )
-            for other in self.batches.values()
-            if other is not one
-        )
+            and other.frozen.sha256 == one.frozen.sha256
+            and other.went_out(head)
+        ]
+        if not twins:
+            return None
+        twin = min(twins, key=lambda other: other.id)
+        if twin.state is State.SENDING:
+            one.let_go(State.READY, one.reason)
+            one.not_before = now.steady + PUT_OFF
+            return Repeat(Saying("repeats"))
+        if twin.state is State.SPLIT and one.frozen.calls > 1:
+            one.lease_until = now.steady + lease
+            return Repeat(Saying("repeats"), halve=True)
+        one.let_go(State.REFUSED, Saying("repeats"), now.wall)
+        return Repeat(Saying("repeats"), refused=True)
 
     def _goes_out(self, one: Kept, head: bytes, owner: str, now: Moment, lease: float) -> int:
-        one.before = head in one.perhaps
-        one.perhaps.add(head)
         one.tried.append(Tried(head, now))
         one.hold(State.SENDING, owner, now.steady + lease)
         return len(one.tried)
@@ -392,8 +396,6 @@ class Model:
         last = one.tried[-1]
         if said.state is State.IN_DOUBT:
             one.doubted = one.doubted or last.at
-        elif said.state is State.REFUSED or (said.state is State.READY and not one.before):
-            one.perhaps.discard(last.head)
         self._answered(one, said, now)
 
     def _answered(self, one: Kept, said: Settlement, now: float) -> None:
@@ -444,6 +446,8 @@ class Model:
         self, run: int, *, now: Moment, within: float, today: str, but: Sequence[int]
     ) -> list[Claim]:
         """See `Journal`; but this returns all of them, in no order."""
+        if self.runs[run].control is not Control.GO:
+            return []
         doubts = self._replayable(run, now, within, today, but)
         return [one.claim(replay=True) for one in doubts if one.not_before <= now.steady]
 
