@@ -488,7 +488,9 @@ def play_together(cases: list[Case], folder: Path) -> Played:
     with Stand() as stand:
         for strikes in struck.values():
             stand.proxy.plan |= strikes
-        prepare(desk, stand.proxy.url, 500 * batches, timeout=cases[0].timeout)
+        later = {**QUICK, "replay_after": 12}  # when all have been struck; doubts go first then
+        url, timeout = stand.proxy.url, cases[0].timeout
+        prepare(desk, url, 500 * batches, timeout=timeout, sending=later)
         assert desk.run("submit", "campaign.toml", "-q").exit == 0
         ended = desk.run("run", "campaign.toml", "--json")
         assert (ended.exit, ended.summary["accepted"]) == (0, 500 * batches), ended.err

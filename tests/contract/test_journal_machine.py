@@ -43,7 +43,7 @@ from phonon_bulk.journal.sqlite import SqliteJournal
 
 T = TypeVar("T")
 
-EXAMPLES = int(os.environ.get("PHONON_MACHINE_EXAMPLES", "40"))
+EXAMPLES = int(os.environ.get("PHONON_MACHINE_EXAMPLES", "30"))
 STEPS = 40
 
 NOW = 1_795_400_000.0
@@ -178,7 +178,7 @@ class JournalMachine(RuleBasedStateMachine):
                 owner, until = what.named["owner"], what.named["now"].steady + what.named["lease"]
                 self.in_hand += [(owner, claim) for claim in outcome]
                 self._believe(owner, until, *(claim.batch for claim in outcome))
-            case "send", (claim, _, owner, now, lease) if isinstance(outcome, int):
+            case "send", (claim, _, owner, now, lease) if isinstance(outcome, int) or outcome.halve:
                 self._believe(owner, now.steady + lease, claim.batch)
             case "replay", (claim, owner, now, lease):
                 self._believe(owner, now.steady + lease, claim.batch)
@@ -221,13 +221,14 @@ class JournalMachine(RuleBasedStateMachine):
         return self._pick("lease", [60.0, HOUR])
 
     def _claim(self, run: int, owner: str) -> Call:
-        limit, now = self._pick("limit", [1, 2, 9]), self._now()
-        return call("claim", run, owner=owner, limit=limit, now=now, lease=self._lease())
+        limit, lease = self._pick("limit, lease", [(1, 60.0), (2, HOUR), (9, 60.0), (9, HOUR)])
+        return call("claim", run, owner=owner, limit=limit, now=self._now(), lease=lease)
 
     def _send(self, claim: Claim, owner: str) -> Call:
-        flow = self._pick("flow", [FLOWS[0], FLOWS[0], FLOWS[0], FLOWS[1]])
+        ways = [(FLOWS[0], 60.0), (FLOWS[0], HOUR), (FLOWS[0], HOUR), (FLOWS[1], HOUR)]
+        flow, lease = self._pick("flow, lease", ways)
         head = Head(SECURITY_ID, flow).digest(claim.variant)
-        return call("send", claim, head, owner, self._now(), self._lease())
+        return call("send", claim, head, owner, self._now(), lease)
 
     def _settle(self, one: Kept, owner: str) -> Call:
         """Choose what may come of a batch that is being sent."""
