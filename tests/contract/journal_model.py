@@ -443,13 +443,14 @@ class Model:
         ]
 
     def doubts(
-        self, run: int, *, now: Moment, within: float, today: str, but: Sequence[int]
+        self, run: int, *, limit: int, now: Moment, within: float, today: str, but: Sequence[int]
     ) -> list[Claim]:
-        """See `Journal`; but this returns all of them, in no order."""
+        """See `Journal`; in which order they come is the journal's affair."""
         if self.runs[run].control is not Control.GO:
             return []
         doubts = self._replayable(run, now, within, today, but)
-        return [one.claim(replay=True) for one in doubts if one.not_before <= now.steady]
+        due = [one.claim(replay=True) for one in doubts if one.not_before <= now.steady]
+        return due[:limit]
 
     def next_work(
         self, run: int, *, now: Moment, within: float, today: str, but: Sequence[int] = ()

@@ -103,6 +103,16 @@ class Call(NamedTuple):
         return f"{self.verb}({', '.join([*map(repr, self.arguments), *named])})"
 
 
+class Done(NamedTuple):
+    """A verb and what came of it, for the report of a failure; most are never shown."""
+
+    what: Call
+    outcome: Any
+
+    def __repr__(self) -> str:
+        return f"{self.what} -> {self.outcome!r}"
+
+
 def call(verb: str, *arguments: Any, **named: Any) -> Call:
     """Return a verb with what it is to be done with."""
     return Call(verb, arguments, named)
@@ -164,7 +174,7 @@ class JournalMachine(RuleBasedStateMachine):
 
         outcomes = self.runner.run(together())
         for what, outcome, foreseen in zip(calls, outcomes, expected, strict=True):
-            note((what, outcome))
+            note(Done(what, outcome))
             if isinstance(outcome, Exception):
                 assert type(outcome) is foreseen, what
             else:
@@ -302,6 +312,8 @@ class JournalMachine(RuleBasedStateMachine):
             self.processes.append(self._process())
         for identity in IDENTITIES[:2]:
             self._open(identity, blocks)
+        if self._pick("read to its end", [False, False, True]):
+            self._do(self._who(), call("finish_reading", 1, self._now().wall))
         self.work(steps)
         self.look_around(limit=99)
 
@@ -351,11 +363,12 @@ class JournalMachine(RuleBasedStateMachine):
         new = make_run(identity=self._pick("identity", IDENTITIES))
         verbs = [
             call("open_run", new, now, again=yes),
+            call("open_run", new, now, again=True),
             call("finish_reading", run, now, whole=yes),
             call("amend", run, FLOWS[yes], now if yes else None),
             call("control", run, control, [current], REASON if yes else None),
             call("control", run, Control.GO, [current]),
-            call("cancel_ready", run, now, REASON),
+            *[call("cancel_ready", run, now, REASON)] * 2,
         ]
         self._do(self._who(), self._pick("verb", verbs))
 
@@ -418,7 +431,9 @@ class JournalMachine(RuleBasedStateMachine):
     @rule(limit=st.sampled_from([1, 99]))
     def look_around(self, limit: int) -> None:
         """Ask what there is to ask of a run, and try all that must not be done: nothing changes."""
-        run, settled = self._run(), self.model.within(*State)[-1:]
+        doubts, settled = self.model.within(State.IN_DOUBT), self.model.within(*State)[-1:]
+        asked = sorted({self.model.batches[number].run for number in doubts})
+        run = self._pick("run", asked or list(self.model.runs))
         before = [one.row() for one in self.model.batches.values()]
         self.fixed = True
         self._ask(run, limit)
@@ -448,6 +463,7 @@ class JournalMachine(RuleBasedStateMachine):
             call("renew", "nobody", now, HOUR),
             call("control", run, Control.PAUSED, list(Control)),
             call("claim", run, **claim),
+            call("doubts", run, limit=9, now=now, within=40 * 24 * HOUR, today=str(DAY), but=[]),
             call("control", run, begun.control, list(Control), begun.reason),
         ]
 
@@ -499,7 +515,7 @@ class JournalMachine(RuleBasedStateMachine):
         for within, today, but in windows:
             which: dict[str, Any] = {"now": now, "within": within, "today": today, "but": but}
             self._do(journal, call("next_work", run, **which))
-            expected = {claim.batch: claim for claim in self.model.doubts(run, **which)}
+            expected = {claim.batch: claim for claim in self.model.doubts(run, limit=1000, **which)}
             found = self.runner.run(journal.doubts(run, limit=limit, **which))
             assert len({claim.batch for claim in found}) == min(limit, len(expected))
             assert found == [expected.get(claim.batch) for claim in found]
