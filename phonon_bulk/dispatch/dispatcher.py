@@ -342,7 +342,8 @@ class Dispatcher:
             if decision.stop is not None:
                 await self._block(decision.stop)
             if decision.action is Action.SPLIT:
-                await self._halve(claim, calls, settlement)
+                reason = settlement.reason or settlement.verdict
+                await self._halve(claim, calls, reason, settlement)
             else:
                 await self._journal.settle(claim.batch, settlement, self._owner, self._wall())
         except (JournalError, TransitionError):
@@ -366,13 +367,14 @@ class Dispatcher:
                     self._run, Control.STOPPED, [Control.GO, Control.STOPPED], reason
                 )
 
-    async def _halve(self, claim: Claim, calls: bytes, settlement: Settlement) -> None:
-        """Replace a batch with something bad in it by its halves."""
+    async def _halve(
+        self, claim: Claim, calls: bytes, reason: str, answered: Settlement | None = None
+    ) -> None:
+        """Replace a batch by its halves: it has something bad in it, or repeats one that had."""
         middle = claim.calls // 2
         halves = parts_of(claim, calls, range(middle), range(middle, claim.calls))
-        reason = settlement.reason or settlement.verdict
         await self._journal.split(
-            claim, halves, self._owner, self._wall(), answered=settlement, reason=reason
+            claim, halves, self._owner, self._wall(), answered=answered, reason=reason
         )
 
     async def _set_apart_expired(self, claim: Claim, calls: bytes) -> None:
@@ -397,11 +399,7 @@ class Dispatcher:
             self.tally.refused += claim.calls
             log.warning("batch.repeats", run=claim.run, batch=claim.batch, why=repeat.reason)
         elif repeat.halve:
-            middle = claim.calls // 2
-            halves = parts_of(claim, calls, range(middle), range(middle, claim.calls))
-            await self._journal.split(
-                claim, halves, self._owner, self._wall(), reason=repeat.reason
-            )
+            await self._halve(claim, calls, repeat.reason)
 
     async def _set_apart_damaged(self, claim: Claim, what: str) -> None:
         """Refuse a batch whose calls can't be read, by itself; a doubt is left to a person."""
