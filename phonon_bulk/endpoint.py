@@ -9,7 +9,7 @@ that (DNS, TCP, TLS, a proxy's CONNECT, time-outs of these) can't have sent a by
 import os
 import ssl
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from types import TracebackType
 from typing import Any, Self
 from urllib.parse import urlsplit
@@ -39,15 +39,19 @@ class _Progress:
 
     __slots__ = ("_held", "connected")
 
-    def __init__(self, held: Callable[[], bool]) -> None:
+    def __init__(self, held: Callable[[], Awaitable[bool]]) -> None:
         self._held = held
         self.connected = False
 
-    def mark_connected(self) -> None:
+    async def mark_connected(self) -> None:
         """Take note that there is a connection: from here on bytes may leave."""
-        if not self._held():
+        if not await self._held():
             raise _NotHeld
         self.connected = True
+
+
+async def _always() -> bool:
+    return True
 
 
 class Endpoint:
@@ -96,11 +100,12 @@ class Endpoint:
         if self._session is not None:
             await self._session.close()
 
-    async def post(self, body: bytes, held: Callable[[], bool] = lambda: True) -> Answer:
+    async def post(self, body: bytes, held: Callable[[], Awaitable[bool]] = _always) -> Answer:
         """Post `body` once and return what it led to; never raises for a failure of the network.
 
         `held` is asked when there is a connection, before the first byte leaves: False holds the
-        request back, because this process may no longer send it.
+        request back, because this process may no longer send it. What it takes counts as part of
+        the time for connecting and answering.
 
         aiohttp repeats no POST by itself, and a redirect is not followed: the body holds the
         security id and goes where the settings say, or nowhere.
@@ -194,7 +199,7 @@ class Endpoint:
 
 
 async def _mark_connected(_session: Any, context: Any, _parameters: Any) -> None:
-    context.trace_request_ctx.mark_connected()
+    await context.trace_request_ctx.mark_connected()
 
 
 def _proxy_for(url: str) -> str | None:

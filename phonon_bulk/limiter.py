@@ -1,100 +1,187 @@
-"""The token bucket of an endpoint: no 60-second window exceeds its limits.
+"""Hands the slots of an endpoint to whoever waits to send, strictly in order of arrival.
 
-The provider says "30,000 per minute" and not how a minute is cut, so the limit is held in *any* 60
-seconds. A bucket of b tokens that refills at r a second lets at most b + r T through in any T
-seconds. What the provider counts is arrival, up to `slack` seconds after the token was taken, so
-the arrivals of a 60-second window took their tokens within 60 + slack seconds, and
-
-    b + r (60 + slack) <= limit     =>     r = (limit - b) / (60 + slack)
-
-holds it, as long as no request takes longer than the slack to arrive: one that is held up by
-seconds (a connection that is slow to open, say) may add to the minute it arrives in. b is small (a
-thousandth of the limit for requests, one full batch for calls), or the first minute would let
-through twice the limit, as aiolimiter alone does. The bucket starts empty: a restart can't add a
-burst to what the process before it has sent.
-
-Where both requests and calls are limited, the token for the request is taken first and may wait
-for those of its calls; one at a time, so the request limit is kept one lower.
-
-aiolimiter serves whoever fits, so a batch of 500 calls would starve behind small ones. A lock
-before it serves strictly in order of arrival.
+Slots come from the schedule that all processes share (`schedule.py`, which derives the law); this
+is what one process does with them. Those who want to send queue up. One task asks for slots for
+them, a few at a time, and hands them out in order, so that a batch of 500 calls does not starve
+behind small ones. Each then waits for the moment of its slot, and passes an aiolimiter that spreads
+what comes late: after a hitch, slots that are overdue do not go out in one burst.
 """
 
 import asyncio
+import contextlib
+from collections import deque
+from collections.abc import Callable, Sequence
+from types import TracebackType
+from typing import Protocol, Self
 
 from aiolimiter import AsyncLimiter
 
-from phonon_bulk.batch import MAX_CALLS
+from phonon_bulk.schedule import Lease, Limits, Rate
+from phonon_bulk.throttle import BackOff, No, Throttle
 
-WINDOW = 60.0
-"""Seconds; the window over which the provider's limits are stated."""
+LOOK_AGAIN = 0.5
+"""Seconds after which the journal is asked again at the latest, so that a limit that an operator
+changes, or a rest that another process was told, is known in time."""
 
-SLACK = 0.5
-"""Seconds between taking a token and the request's arrival, at most."""
+_CATCH_UP = 4.0
+"""Overdue slots leave at so many times the rate."""
+
+_AT_ONCE = 0.02
+"""Seconds of the rate that may leave together; timers are no finer than some milliseconds."""
 
 
-def rate(limit: float, burst: float, slack: float = SLACK) -> float:
-    """Return the tokens a second with which no window exceeds `limit`; see the module."""
-    return (limit - burst) / (WINDOW + slack)
+class Tokens(Protocol):
+    """Where the slots of one endpoint come from, for one process."""
+
+    async def lease(self, wants: Sequence[int]) -> Lease:
+        """Return slots for the first of the requests that wait, given the calls of each."""
+
+    async def said_no(self, no: No, back_off: BackOff) -> Throttle:
+        """Take note that the endpoint said "too many"; return how it is held back now."""
+
+    async def leave(self) -> None:
+        """Say that this process asks for no more."""
 
 
 class Limiter:
-    """Tokens for the requests to one endpoint of one account; None means no limit."""
+    """Slots for the requests of one process to one endpoint. Use it as an async context manager."""
 
-    def __init__(
+    def __init__(self, tokens: Tokens, clock: Callable[[], float]) -> None:
+        """Take slots from `tokens`; `clock` tells the time that they are of, in seconds."""
+        self._tokens = tokens
+        self._clock = clock
+        self._waiting: deque[tuple[int, asyncio.Future[float]]] = deque()
+        self._someone_waits = asyncio.Event()
+        self._spare: deque[tuple[int, float]] = deque()
+        """Slots whose request was given up while they were fetched, with the calls they are for."""
+        self._lease: Lease | None = None
+        self._free_until = 0.0
+        self._spread: tuple[Limits, AsyncLimiter | None] = (Limits(), None)
+        self._task: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> Self:
+        self._task = asyncio.create_task(self._serve(), name="limiter")
+        return self
+
+    async def __aexit__(
         self,
-        requests_per_minute: int | None,
-        calls_per_minute: int | None = None,
-        slack: float = SLACK,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
-        """Hold the given limits.
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait([self._task])
+        with contextlib.suppress(Exception):  # the others find out when it asks no more
+            await self._tokens.leave()
 
-        Raises ValueError for a limit too small to send anything under it: 2 requests, or the
-        calls of two full batches.
+    @property
+    def rate(self) -> Rate | None:
+        """How fast the endpoint may be used, as it was heard last; None before anything was."""
+        return self._lease.rate if self._lease is not None else None
+
+    @property
+    def rest_until(self) -> float:
+        """Until when the endpoint is left alone because it said no; of the clock's time."""
+        return self._lease.rest_until if self._lease is not None else 0.0
+
+    async def acquire(self, calls: int, *, again: bool = False) -> float:
+        """Wait for a slot for a request of so many calls; return it, for `stale`.
+
+        With `again` it is in place of one that has grown stale, and its turn comes first. May be
+        cancelled while it waits. Raises JournalError if the journal fails.
         """
-        self._slack = slack
-        self._turn = asyncio.Lock()
-        self._requests = self._calls = None
-        if requests_per_minute is not None:
-            spare = 1 if calls_per_minute is not None else 0
-            burst = max(1, requests_per_minute // 1000)
-            self._requests = _Bucket(requests_per_minute, burst, slack, spare)
-        if calls_per_minute is not None:
-            self._calls = _Bucket(calls_per_minute, MAX_CALLS, slack)
+        if self._clock() < self._free_until:
+            return self._clock()
+        slot = self._take_spare(calls)
+        if slot is None:
+            future: asyncio.Future[float] = asyncio.get_running_loop().create_future()
+            (self._waiting.appendleft if again else self._waiting.append)((calls, future))
+            self._someone_waits.set()
+            slot = await future
+        wait = slot - self._clock()
+        if wait > 0:
+            await asyncio.sleep(wait)
+        spread = self._spread[1]
+        if spread is not None:
+            await spread.acquire(calls if self._by_calls else 1)
+        return slot
 
-    async def acquire(self, calls: int) -> float:
-        """Wait for one request with so many calls; return the moment it was granted.
+    def stale(self, slot: float) -> bool:
+        """Say whether a slot is too old to be used: another must be acquired in its place."""
+        if self._lease is None or self._lease.rate.limits == Limits():
+            return False
+        return self._clock() > slot + self._lease.life
 
-        The moment is the event loop's time, for `stale`. May be cancelled while it waits.
-        """
-        async with self._turn:
-            if self._requests is not None:
-                await self._requests.acquire(1)
-            if self._calls is not None:
-                await self._calls.acquire(calls)
-            return asyncio.get_running_loop().time()
+    async def said_no(self, no: No, back_off: BackOff) -> float:
+        """Tell all processes that the endpoint said "too many"; return the seconds to rest."""
+        throttle = await self._tokens.said_no(no, back_off)
+        self._free_until = 0.0
+        self._spare.clear()
+        return max(0.0, throttle.rest_until - self._clock())
 
-    def stale(self, granted: float) -> bool:
-        """Say whether a grant is too old to be used: another must be acquired in its place.
+    # ---- the task that asks
 
-        Half of the slack may pass before the request leaves; the other half is for its way.
-        """
-        return asyncio.get_running_loop().time() - granted > self._slack / 2
+    async def _serve(self) -> None:
+        while True:
+            await self._someone_waits.wait()
+            self._waiting = deque((c, f) for c, f in self._waiting if not f.done())
+            if not self._waiting:
+                self._someone_waits.clear()
+                continue
+            wants = [calls for calls, _ in self._waiting]
+            try:
+                lease = await self._tokens.lease(wants)
+            except Exception as error:  # noqa: BLE001 - whoever waits must hear of it
+                self._fail(error)
+                continue
+            self._take(lease, wants)
+            wait = lease.ask_at - self._clock()
+            if wait > 0:
+                await asyncio.sleep(min(wait, LOOK_AGAIN))
 
+    def _fail(self, error: Exception) -> None:
+        while self._waiting:
+            _, future = self._waiting.popleft()
+            if not future.done():
+                future.set_exception(error)
 
-class _Bucket:
-    """An aiolimiter shaped by `rate`, empty at the start."""
+    def _take(self, lease: Lease, wants: Sequence[int]) -> None:
+        self._lease = lease
+        self._shape(lease.rate.limits)
+        for room, slot in zip(wants, lease.slots, strict=False):
+            self._give(room, slot)
+        if lease.rate.limits == Limits() and lease.rest_until <= self._clock():
+            self._free_until = self._clock() + LOOK_AGAIN
 
-    def __init__(self, limit: int, burst: int, slack: float, spare: int = 0) -> None:
-        least = 2 * burst + spare
-        if limit < least:
-            raise ValueError(f"a limit of {limit} a minute is too small: at least {least}")
-        self._burst = burst
-        self._limiter = AsyncLimiter(burst, burst / rate(limit - spare, burst, slack))
-        self._started = False
+    def _give(self, room: int, slot: float) -> None:
+        """Give a slot for so many calls to the first who waits; keep it if that one needs more."""
+        while self._waiting and self._waiting[0][1].done():
+            self._waiting.popleft()  # given up meanwhile
+        if self._waiting and self._waiting[0][0] <= room:
+            self._waiting.popleft()[1].set_result(slot)
+        else:
+            self._spare.append((room, slot))
 
-    async def acquire(self, amount: int) -> None:
-        if not self._started:
-            self._started = True
-            await self._limiter.acquire(self._burst)
-        await self._limiter.acquire(amount)
+    def _take_spare(self, calls: int) -> float | None:
+        while self._spare and not self._waiting:
+            room, slot = self._spare.popleft()
+            if calls <= room and not self.stale(slot):
+                return slot
+        return None
+
+    @property
+    def _by_calls(self) -> bool:
+        return self._spread[0].requests is None
+
+    def _shape(self, limits: Limits) -> None:
+        """Have an aiolimiter for these limits."""
+        if limits == self._spread[0]:
+            return
+        limit, least = (limits.requests, 1) if limits.requests is not None else (limits.calls, 500)
+        if limit is None:
+            self._spread = limits, None
+            return
+        per_second = limit / 60.0 * _CATCH_UP
+        burst = max(least, per_second * _AT_ONCE)
+        self._spread = limits, AsyncLimiter(burst, burst / per_second)

@@ -13,7 +13,7 @@ from builders import DAY, FLOW_ID, SECURITY_ID, make_batch, make_run
 
 from phonon_bulk.batch import Head
 from phonon_bulk.call import INDIA
-from phonon_bulk.dispatch import Dispatcher, Outcome, Pace
+from phonon_bulk.dispatch import Dispatcher, JournalTokens, Outcome, Pace
 from phonon_bulk.endpoint import Endpoint
 from phonon_bulk.journal import FrozenBatch, Moment, RunCounts
 from phonon_bulk.journal.books import SqliteBooks
@@ -21,6 +21,7 @@ from phonon_bulk.journal.sqlite import SqliteJournal
 from phonon_bulk.limiter import Limiter
 from phonon_bulk.response import Answer, Verdict
 from phonon_bulk.retry import Policy
+from phonon_bulk.schedule import Ask, Limits
 
 
 @pytest.fixture
@@ -59,9 +60,9 @@ class Script:
     at_once: int = 0
     most_at_once: int = 0
 
-    async def post(self, body: bytes, held: Callable[[], bool] = lambda: True) -> Answer:
+    async def post(self, body: bytes, held: Callable[[], Awaitable[bool]]) -> Answer:
         """Answer one body."""
-        if not held():
+        if not await held():
             return Answer(Verdict.HELD_BACK, "it could no longer be sent when its turn came")
         number = len(self.bodies)
         self.bodies.append(body)
@@ -98,6 +99,13 @@ def ten_batches() -> list[FrozenBatch]:
     return [make_batch(range(n * 3 + 1, n * 3 + 4)) for n in range(10)]
 
 
+def limiter(journal: SqliteJournal, run: int, limits: Limits | None = None) -> Limiter:
+    """Return what grants slots to one run, without a limit if none is given."""
+    limits = limits or Limits()
+    ask = Ask("default", "bulk", journal.owner, run, 1.0, limits, headroom=0.5, ramp=0.0)
+    return Limiter(JournalTokens(journal, ask), lambda: journal.now().steady)
+
+
 def dispatcher(
     journal: SqliteJournal, run: int, script: Script, pace: Pace = QUICK, **more: Any
 ) -> Dispatcher:
@@ -105,7 +113,7 @@ def dispatcher(
     head = Head(SECURITY_ID, FLOW_ID)
     more = {"clock": lambda: at(NOON), "chance": lambda: 1.0, **more}
     endpoint = cast(Endpoint, script)
-    return Dispatcher(journal, endpoint, Limiter(None), head, run=run, pace=pace, **more)
+    return Dispatcher(journal, endpoint, limiter(journal, run), head, run=run, pace=pace, **more)
 
 
 async def sent(

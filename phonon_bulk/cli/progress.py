@@ -4,12 +4,14 @@ import asyncio
 import sys
 import time
 from collections import deque
+from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Self
 
 import structlog
 
 from phonon_bulk.dispatch import Tally
+from phonon_bulk.schedule import Limits, Rate
 from phonon_bulk.submit import Portion
 
 log = structlog.get_logger("phonon_bulk.progress")
@@ -55,19 +57,21 @@ class Progress:
         tally: Tally | None,
         *,
         quiet: bool,
-        requests_per_minute: int | None = None,
+        rate: Callable[[], Rate | None] = lambda: None,
         known: int = 0,
         done: int = 0,
         rows_to_read: int | None = None,
     ) -> None:
         """Begin with `known` calls in the journal, of which `done` are settled.
 
+        `rate` tells how fast the endpoint may be used.
+
         `rows_to_read` is how many rows the list has, None if none are still to be read.
         """
         self._tally = tally or Tally()
         self._sends = tally is not None
         self._quiet = quiet
-        self._limit = requests_per_minute
+        self._rate = rate
         self._calls = known
         self._done_before = done
         self._rows = 0
@@ -128,7 +132,7 @@ class Progress:
             "accepted": self._tally.accepted,
             "contacts_per_second": round(contacts),
             "seconds_left": left,
-            "limit_used": None if not self._limit else round(requests * 60 / self._limit, 3),
+            **_of_the_limit(self._rate(), requests * 60, contacts * 60),
             "in_doubt": self._tally.in_doubt or None,
             "resting": self._resting(),
         }
@@ -179,6 +183,23 @@ class Progress:
         bar.refresh()
 
 
+def _of_the_limit(rate: Rate | None, requests: float, contacts: float) -> dict[str, Any]:
+    """Return how much of the limit is used, what the limit is, and what holds now if that is less.
+
+    `requests` and `contacts` are those of a minute.
+    """
+    if rate is None or rate.limits == Limits():
+        return {"limit_used": None, "limit": None, "limit_now": None, "limit_why": None}
+    pairs = ((requests, rate.limits.requests), (contacts, rate.limits.calls))
+    less = rate.why is not None
+    return {
+        "limit_used": round(max(used / limit for used, limit in pairs if limit), 3),
+        "limit": rate.limits.in_words() if less else None,
+        "limit_now": rate.present.in_words() if less else None,
+        "limit_why": rate.why,
+    }
+
+
 def in_words(figures: dict[str, Any], *, sends: bool) -> str:
     """Return the figures as they stand beside a bar."""
     if not sends:
@@ -192,6 +213,8 @@ def in_words(figures: dict[str, Any], *, sends: bool) -> str:
         parts.append(f"{minutes}:{seconds:02d} left")
     if figures["limit_used"] is not None:
         parts.append(f"{figures['limit_used']:.0%} of the limit")
+    if figures["limit_why"]:
+        parts.append(f"now {figures['limit_now']} ({figures['limit_why']})")
     if figures["in_doubt"]:
         parts.append(f"{figures['in_doubt']:,} in doubt")
     if figures["resting"]:

@@ -43,7 +43,7 @@ def resume(
     began = sending.begin(flags)
     settings = flags.settings()
     job = jobs.job_to_resume(settings, run, flow_id, without_rest=without_rest)
-    sending.limiter(settings, job.campaign.endpoint)
+    sending.check_limits(settings, job.campaign.endpoint)
     security_id = sending.security_id(settings, job.campaign)
 
     async def main() -> Outcome:

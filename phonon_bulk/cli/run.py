@@ -39,7 +39,7 @@ def run(
     flags = Flags(config, journal, json, quiet, log_format, no_uvloop)
     began = sending.begin(flags)
     settings, plan = settings_and_campaign(flags, campaign)
-    sending.limiter(settings, plan.endpoint)
+    sending.check_limits(settings, plan.endpoint)
     security_id = sending.security_id(settings, plan)
     contacts = jobs.find_list(settings, plan, lists or [], again=again)
 

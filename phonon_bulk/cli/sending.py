@@ -8,32 +8,46 @@ from collections.abc import AsyncIterator
 import structlog
 from pydantic import SecretStr
 
-from phonon_bulk.batch import Head
+from phonon_bulk.batch import MAX_CALLS, Head
 from phonon_bulk.cli.jobs import Job
 from phonon_bulk.cli.progress import Progress
 from phonon_bulk.cli.session import Flags, begin_logging, on_signals
 from phonon_bulk.config import Campaign, EndpointName, SendingSettings, Settings
-from phonon_bulk.dispatch import Dispatcher, Outcome, Pace
+from phonon_bulk.dispatch import Dispatcher, JournalTokens, Outcome, Pace
 from phonon_bulk.endpoint import Endpoint
 from phonon_bulk.errors import JournalError, SettingsError
 from phonon_bulk.journal.sqlite import SqliteJournal
 from phonon_bulk.limiter import Limiter
 from phonon_bulk.retry import Policy
 from phonon_bulk.runner import carry_out, read_list
+from phonon_bulk.schedule import Ask, Limits
 
 log = structlog.get_logger("phonon_bulk")
 
 
-def limiter(settings: Settings, name: EndpointName) -> Limiter:
-    """Return the limiter of an endpoint.
+def check_limits(settings: Settings, name: EndpointName) -> None:
+    """Raise SettingsError for a limit under which a full batch could never be sent."""
+    calls = settings.endpoint(name).calls_per_minute
+    if calls is not None and calls < MAX_CALLS:
+        text = f"endpoints.{name}.calls_per_minute: {calls} is too small: one request may hold"
+        raise SettingsError([f"{text} {MAX_CALLS} calls"])
 
-    Raises SettingsError for limits under which nothing could be sent.
-    """
+
+def limiter(journal: SqliteJournal, job: Job, settings: Settings) -> Limiter:
+    """Return what grants slots to this process, out of the schedule that all share."""
+    name = job.campaign.endpoint
     chosen = settings.endpoint(name)
-    try:
-        return Limiter(chosen.requests_per_minute, chosen.calls_per_minute)
-    except ValueError as error:
-        raise SettingsError([f"endpoints.{name}: {error}"]) from None
+    ask = Ask(
+        account=job.campaign.account,
+        endpoint=name,
+        owner=journal.owner,
+        run=job.run,
+        weight=job.campaign.weight,
+        limits=Limits(chosen.requests_per_minute, chosen.calls_per_minute),
+        headroom=chosen.headroom,
+        ramp=chosen.ramp,
+    )
+    return Limiter(JournalTokens(journal, ask), lambda: journal.now().steady)
 
 
 def security_id(settings: Settings, campaign: Campaign) -> SecretStr:
@@ -64,12 +78,12 @@ async def send(
     """Send a run until it is done or stopped, showing how it goes."""
     name = job.campaign.endpoint
     chosen = settings.endpoint(name)
-    stop = asyncio.Event()
+    stop, slots = asyncio.Event(), limiter(journal, job, settings)
     async with Endpoint(name, chosen) as endpoint:
         dispatcher = Dispatcher(
             journal,
             endpoint,
-            limiter(settings, name),
+            slots,
             Head(security_id.get_secret_value(), job.flow_id),
             run=job.run,
             pace=_pace(settings.sending, chosen.workers),
@@ -79,7 +93,7 @@ async def send(
         async with Progress(
             dispatcher.tally,
             quiet=flags.quiet,
-            requests_per_minute=chosen.requests_per_minute,
+            rate=lambda: slots.rate,
             known=job.contacts_known,
             done=job.contacts_done,
             rows_to_read=job.reading.contacts.rows if job.reading else None,

@@ -160,6 +160,16 @@ NotAfter = Annotated[
     ),
 ]
 Once_ = Annotated[Once, Field(description='"list" or "day"')]
+Weight = Annotated[
+    float,
+    Field(
+        strict=True,
+        ge=0.01,
+        le=100,
+        allow_inf_nan=False,
+        description="a number from 0.01 to 100",
+    ),
+]
 Endpoint = Annotated[EndpointName, Field(description='"bulk" or "realtime"')]
 Paths = Annotated[
     tuple[Text, ...],
@@ -195,6 +205,7 @@ class _CampaignTable(Section):
     account: AccountName = DEFAULT_ACCOUNT
     once: Once_ = Once.LIST
     not_after: NotAfter | None = None
+    weight: Weight = 1.0
 
 
 class _SourceTable(Section):
@@ -222,6 +233,8 @@ class Campaign(Section):
     once: Once_ = Once.LIST
     not_after: NotAfter | None = None
     """As it was written; `call.read_end` makes a moment of it."""
+    weight: Weight = 1.0
+    """Its part of the limit, among the runs that send at the same time."""
     paths: Annotated[
         tuple[Text, ...], Field(description="a list of paths whose names are UTF-8 text")
     ] = ()

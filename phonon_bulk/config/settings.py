@@ -108,6 +108,8 @@ class EndpointSettings(Section):
     url: Url
     requests_per_minute: Limit
     calls_per_minute: Limit = None
+    headroom: Annotated[float, _seconds(0.05, 30)] = 0.5
+    ramp: Annotated[float, _seconds(0, 60)] = 3.0
     workers: Annotated[int, _whole(1, 1000)] = 32
     timeout: Annotated[float, _seconds(0.01, 3600)] = 30.0
     connect_timeout: Annotated[float, _seconds(0.01, 3600)] = 10.0

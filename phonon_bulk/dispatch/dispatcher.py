@@ -35,6 +35,7 @@ from phonon_bulk.journal.frozen import thaw, thaw_rows
 from phonon_bulk.limiter import Limiter
 from phonon_bulk.response import Answer, Verdict, check_partial
 from phonon_bulk.retry import Action, Facts, decide, replay_delay
+from phonon_bulk.throttle import BackOff, No
 
 T = TypeVar("T")
 
@@ -87,6 +88,7 @@ class Dispatcher:
         self._posts: set[asyncio.Task[Answer]] = set()
         self._waits: set[asyncio.Task[float]] = set()
         self._ended = asyncio.Event()
+        self._chance = chance
         self._health = Health(run, pace.policy, self.tally, self._ended, chance)
         self._aborted = False
         self._outcome = Outcome(Ending.FINISHED)
@@ -106,7 +108,7 @@ class Dispatcher:
 
         Raises JournalError if the journal fails; nothing is sent that could not be recorded first.
         """
-        async with asyncio.TaskGroup() as helpers:
+        async with self._limiter, asyncio.TaskGroup() as helpers:
             aside = [
                 helpers.create_task(self._renew_leases(), name="leases"),
                 helpers.create_task(self._watch(stop), name="stop"),
@@ -260,8 +262,10 @@ class Dispatcher:
                     return True
                 self.tally.requests += 1
                 sent_at = self._now()
-                answer = await self._post_fresh(claim, calls, granted, marked_at)
+                answer = await self._post(claim, calls, granted, marked_at)
             await self._conclude(claim, calls, answer, sent_at)
+            if answer.verdict is Verdict.THROTTLED:
+                await self._hold_back(answer, marked_at)
             return True
 
     async def _mark_sending(self, claim: Claim, calls: bytes) -> bool:
@@ -285,28 +289,44 @@ class Dispatcher:
         self.tally.in_doubt -= claim.calls if claim.batch in self._doubted_here else 0
         return True
 
-    async def _granted(self, claim: Claim) -> float | None:
-        """Wait for the tokens of a batch; return when they were granted, None if told to stop."""
+    async def _granted(self, claim: Claim, *, again: bool = False) -> float | None:
+        """Wait for the slot of a batch; return it, or None if told to stop.
+
+        When it is too late for the run the wait is over too, and who waited looks at the time.
+        """
         if self._ended.is_set():
             return None
-        return await self._until_cancelled(self._limiter.acquire(claim.calls), self._waits)
+        left = self._left()
+        slot = self._limiter.acquire(claim.calls, again=again)
+        if left == math.inf:
+            return await self._until_cancelled(slot, self._waits)
+        try:
+            return await self._until_cancelled(asyncio.wait_for(slot, max(left, 0)), self._waits)
+        except TimeoutError:
+            return self._clock().steady
 
-    async def _post_fresh(
-        self, claim: Claim, calls: bytes, granted: float, marked_at: float
-    ) -> Answer:
-        """Post a batch that is marked as sending, with other tokens if its own have aged."""
-        if self._limiter.stale(granted) and await self._granted(claim) is None:
-            return Answer(Verdict.HELD_BACK, _TOLD_TO_STOP)
-        if self._aborted:
-            return Answer(Verdict.HELD_BACK, _TOLD_TO_STOP)
+    async def _post(self, claim: Claim, calls: bytes, slot: float, marked_at: float) -> Answer:
+        """Post a batch that is marked as sending, with another slot if its own has grown stale."""
 
-        def held() -> bool:
+        async def held() -> bool:
+            # It may be the connection that took long; it is there now, and worth to be kept.
+            if self._limiter.stale(slot) and await self._granted(claim, again=True) is None:
+                return False
             held_until = max(marked_at, self._renewed_at) + self.pace.lease
             return self._clock().steady < held_until and not self._past(claim)
 
+        if self._aborted:
+            return Answer(Verdict.HELD_BACK, _TOLD_TO_STOP)
         post = self._endpoint.post(self._head.body(calls, claim.variant), held)
         answer = await self._until_cancelled(post, self._posts)
         return answer or Answer(Verdict.LOST, "told to stop before the answer came")
+
+    async def _hold_back(self, answer: Answer, marked_at: float) -> None:
+        """Have all processes rest and go slower, because the endpoint said "too many"."""
+        policy = self.pace.policy
+        back_off = BackOff(policy.first, policy.most, self._chance())
+        no = No(marked_at, answer.retry_after, answer.message)
+        self._health.rest(await self._limiter.said_no(no, back_off), answer.message)
 
     async def _until_cancelled(
         self, work: Coroutine[Any, Any, T], among: set[asyncio.Task[T]]

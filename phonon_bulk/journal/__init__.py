@@ -8,6 +8,7 @@ state of a run changes, each with its contract. `SqliteJournal` keeps it on one 
     frozen       how a batch's calls are kept
     sqlite       the verbs, in one SQLite file
     changes      what each verb does to its tables
+    buckets      the limit that all processes share, in its tables
     writer       one thread that writes, and commits in groups
     connection   opening the file; SQLite's errors in words
     alive        which processes are known to have ended
@@ -20,7 +21,7 @@ did not happen. The time is always passed in: as a `Moment` where something is c
 seconds since the epoch where it is only noted down.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import Protocol
 
@@ -43,6 +44,8 @@ from phonon_bulk.journal.records import (
     Settlement,
     identity_of,
 )
+from phonon_bulk.schedule import Ask, Lease, Limits
+from phonon_bulk.throttle import BackOff, No, Throttle
 
 __all__ = [
     "Books",
@@ -208,6 +211,27 @@ class Journal(Protocol):
 
     async def wait(self, seconds: float) -> None:
         """Return when this process has appended something, or after `seconds`."""
+
+    async def lease(self, ask: Ask, clock: Callable[[], Moment]) -> Lease:
+        """Grant slots of an endpoint to who asks: one schedule for all that use this journal.
+
+        No slot is granted twice, and what was granted stays so if the process ends; see
+        `schedule.grant`. The clock is looked at when its turn has come, and not before: a change
+        may wait for those of other processes.
+        """
+
+    async def said_no(
+        self, account: str, endpoint: str, no: No, back_off: BackOff, now: Moment
+    ) -> Throttle:
+        """Take note that an endpoint said "too many"; return how it is held back for all."""
+
+    async def leave(self, account: str, endpoint: str, owner: str) -> None:
+        """Take note that a process asks for no more slots."""
+
+    async def order_limits(
+        self, account: str, endpoint: str, limits: Limits, *, who: str, now: Moment
+    ) -> None:
+        """Put limits in force over those that the settings have, for all; empty ones lift them."""
 
     async def close(self) -> None:
         """Write what is outstanding and close. What is still held is taken back by `recover`."""

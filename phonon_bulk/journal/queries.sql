@@ -336,3 +336,77 @@ SELECT 'row', row, run FROM rejected
 SELECT batch.id AS batch, run, batch.calls FROM batch JOIN attempt ON attempt.batch = batch.id
  WHERE state = 'refused' AND n = attempts AND verdict = 'bad_data' AND batch.calls > 1
    AND (:run IS NULL OR run = :run);
+
+-- ---- the limit that all processes share; schedule.py decides
+
+-- name: open_bucket
+INSERT INTO bucket (account, endpoint) VALUES (:account, :endpoint)
+ON CONFLICT (account, endpoint) DO NOTHING;
+
+-- name: bucket
+SELECT last_at, last_calls, began_at, hold_until, ordered_requests, ordered_calls, throttle
+  FROM bucket WHERE account = :account AND endpoint = :endpoint;
+
+-- name: grant
+-- Guarded by the slot that it continues from: two that decide at once can't both be granted.
+UPDATE bucket
+   SET last_at = :last_at, last_calls = :last_calls, began_at = :began_at, hold_until = :hold_until
+ WHERE account = :account AND endpoint = :endpoint AND last_at = :after;
+
+-- name: senders
+SELECT owner, run, weight, requests, calls, headroom, next_at, waits, until
+  FROM sender WHERE account = :account AND endpoint = :endpoint;
+
+-- name: keep_sender
+INSERT INTO sender (account, endpoint, owner, run, weight, requests, calls, headroom, next_at,
+                    waits, until)
+VALUES (:account, :endpoint, :owner, :run, :weight, :requests, :calls, :headroom, :next_at,
+        :waits, :until)
+ON CONFLICT (account, endpoint, owner) DO UPDATE
+   SET run = excluded.run, weight = excluded.weight, requests = excluded.requests,
+       calls = excluded.calls, headroom = excluded.headroom, next_at = excluded.next_at,
+       waits = excluded.waits, until = excluded.until;
+
+-- name: forget_senders
+DELETE FROM sender
+ WHERE account = :account AND endpoint = :endpoint AND (owner = :owner OR until < :before);
+
+-- name: spent
+SELECT at, calls FROM spent
+ WHERE account = :account AND endpoint = :endpoint AND at > :since ORDER BY tick;
+
+-- name: spend
+INSERT INTO spent (account, endpoint, tick, at, calls)
+VALUES (:account, :endpoint, :tick, :at, :calls)
+ON CONFLICT (account, endpoint, tick) DO UPDATE
+   SET at = max(at, excluded.at), calls = calls + excluded.calls;
+
+-- name: forget_spent
+DELETE FROM spent WHERE account = :account AND endpoint = :endpoint AND tick < :tick;
+
+-- name: limits_noted
+SELECT requests, calls, at, why FROM limit_change
+ WHERE account = :account AND endpoint = :endpoint ORDER BY id DESC LIMIT 1;
+
+-- name: note_limits
+INSERT INTO limit_change (account, endpoint, at, steady, requests, calls, why)
+VALUES (:account, :endpoint, :at, :steady, :requests, :calls, :why);
+
+-- name: limit_changes
+SELECT account, endpoint, at, steady, requests, calls, why FROM limit_change ORDER BY steady, id;
+
+-- name: order_limits
+UPDATE bucket SET ordered_requests = :requests, ordered_calls = :calls
+ WHERE account = :account AND endpoint = :endpoint;
+
+-- name: let_through
+-- What an endpoint was seen to take since a moment. (Whatever it answered, but for "too many".)
+SELECT count(*) AS requests, coalesce(sum(batch.calls), 0) AS calls,
+       min(steady_at) AS oldest, max(steady_at) AS newest
+  FROM attempt INDEXED BY attempt_sent JOIN batch ON batch.id = attempt.batch
+       JOIN run ON run.id = batch.run
+ WHERE steady_at > :since AND account = :account AND endpoint = :endpoint
+   AND verdict IN ('accepted', 'partial', 'repeated', 'bad_data', 'setup', 'account', 'unclear');
+
+-- name: throttle
+UPDATE bucket SET throttle = :throttle WHERE account = :account AND endpoint = :endpoint;

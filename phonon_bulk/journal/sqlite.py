@@ -10,13 +10,13 @@ import os
 import secrets
 import socket
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from phonon_bulk.batch import State
 from phonon_bulk.call import RejectedRow
 from phonon_bulk.errors import JournalError
-from phonon_bulk.journal import changes
+from phonon_bulk.journal import buckets, changes
 from phonon_bulk.journal.alive import Sign, sweep
 from phonon_bulk.journal.clock import Moment, open_clock
 from phonon_bulk.journal.connection import BUSY_SECONDS, connect, explain, unusable
@@ -31,6 +31,8 @@ from phonon_bulk.journal.records import (
     Settlement,
 )
 from phonon_bulk.journal.writer import Writer
+from phonon_bulk.schedule import Ask, Lease, Limits
+from phonon_bulk.throttle import BackOff, No, Throttle
 
 
 class SqliteJournal:
@@ -199,6 +201,28 @@ class SqliteJournal:
         """See `Journal`."""
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._appended.wait(), seconds)
+
+    async def lease(self, ask: Ask, clock: Callable[[], Moment]) -> Lease:
+        """See `Journal`."""
+        return await self._writer.do(lambda db: buckets.lease(db, ask, clock()))
+
+    async def said_no(
+        self, account: str, endpoint: str, no: No, back_off: BackOff, now: Moment
+    ) -> Throttle:
+        """See `Journal`."""
+        return await self._writer.do(
+            lambda db: buckets.said_no(db, account, endpoint, no, back_off, now)
+        )
+
+    async def leave(self, account: str, endpoint: str, owner: str) -> None:
+        """See `Journal`."""
+        await self._writer.do(lambda db: buckets.leave(db, account, endpoint, owner))
+
+    async def order_limits(
+        self, account: str, endpoint: str, limits: Limits, *, who: str, now: Moment
+    ) -> None:
+        """See `Journal`."""
+        await self._writer.do(lambda db: buckets.order(db, account, endpoint, limits, who, now))
 
     async def close(self) -> None:
         """See `Journal`."""

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import cast
 
 from builders import make_run
+from scripted import limiter
 
 from phonon_bulk.batch import Head, room_for_calls
 from phonon_bulk.config import MappingSettings
@@ -12,7 +13,6 @@ from phonon_bulk.dispatch import Dispatcher, Pace
 from phonon_bulk.endpoint import Endpoint
 from phonon_bulk.journal import Moment
 from phonon_bulk.journal.sqlite import SqliteJournal
-from phonon_bulk.limiter import Limiter
 from phonon_bulk.response import Answer, Verdict
 from phonon_bulk.source.contacts import open_list
 from phonon_bulk.submit import submit
@@ -81,7 +81,7 @@ async def test_the_body_is_as_phonon_describes_it(tmp_path: Path) -> None:
     await Dispatcher(
         journal,
         cast(Endpoint, catcher),
-        Limiter(None),
+        limiter(journal, run),
         head,
         run=run,
         pace=Pace(workers=1),

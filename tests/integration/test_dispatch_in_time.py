@@ -286,10 +286,10 @@ async def test_a_replay_that_ends_while_the_feeder_looks(journal: SqliteJournal)
             await until(lambda: not ours._replaying)
         return work
 
-    async def not_before_it_was_asked(calls: int) -> float:
+    async def not_before_it_was_asked(calls: int, *, again: bool = False) -> float:
         if ours._replaying:
             await asked.wait()
-        return await take(calls)
+        return await take(calls, again=again)
 
     journal.next_work = slow  # type: ignore[method-assign]
     ours._limiter.acquire = not_before_it_was_asked  # type: ignore[method-assign]

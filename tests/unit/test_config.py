@@ -341,6 +341,8 @@ WRONG: dict[str, list[object]] = {
 }
 OF_SECONDS = [key[-1] for key in LEAVES if key[0] == "sending" and key[-1] != "uvloop"]
 WRONG |= dict.fromkeys(["connect_timeout", *OF_SECONDS], WRONG["timeout"])
+WRONG["headroom"] = [0, -1.0, True, "soon", 31, float("nan")]
+WRONG["ramp"] = [-0.1, True, "soon", 61]
 WRONG["drain_timeout"] = [-0.1, True, "soon", 3601]
 WRONG["replay_within"] = [-0.1, True, "soon", 604_801]
 ONE_WRONG = [(key, value) for key in LEAVES for value in WRONG[key[-1]]]
@@ -1012,6 +1014,8 @@ def test_a_moment_without_quotes(tmp_path: Path) -> None:
         (CAMPAIGN + "not_after = '24:00'", "campaign.not_after", "a time of day like"),
         (CAMPAIGN + "not_after = '2026-13-01T10:00'", "campaign.not_after", "a time of day like"),
         (CAMPAIGN + "not_after = 19", "campaign.not_after", "found 19"),
+        (CAMPAIGN + "weight = 0", "campaign.weight", "a number from 0.01 to 100"),
+        (CAMPAIGN + "weight = 'much'", "campaign.weight", "a number from 0.01 to 100"),
         (CAMPAIGN + "flowid = 'x'", "campaign.flowid", "did you mean campaign.flow_id?"),
         (CAMPAIGN + "[source]\npath = []", "source.path", "found an empty list"),
         (CAMPAIGN + "[source]\npath = ''", "source.path", "found an empty text"),

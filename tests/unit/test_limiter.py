@@ -1,116 +1,196 @@
-"""The token bucket, in virtual time."""
+"""What one process does with its slots, in virtual time."""
 
 import asyncio
-from bisect import bisect_left
+from collections.abc import Sequence
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from slots import EPOCH, Shared, SharedTokens, now
 from virtual_time import run_virtual
 
-from phonon_bulk.limiter import SLACK, WINDOW, Limiter, rate
-
-Grants = list[tuple[float, int]]
-
-
-async def take(limiter: Limiter, work: list[tuple[float, int]]) -> Grants:
-    """Ask for tokens as `work` says (pause before, calls); return (moment, calls) as granted."""
-    grants: Grants = []
-
-    async def one(calls: int) -> None:
-        grants.append((await limiter.acquire(calls), calls))
-
-    async with asyncio.TaskGroup() as tasks:
-        for pause, calls in work:
-            await asyncio.sleep(pause)
-            tasks.create_task(one(calls))
-    return grants
+from phonon_bulk.errors import JournalError
+from phonon_bulk.limiter import LOOK_AGAIN, Limiter
+from phonon_bulk.schedule import Ask, Lease, Limits
+from phonon_bulk.throttle import BackOff, No
 
 
-def worst(grants: Grants, window: float) -> tuple[int, int]:
-    """Return the most requests and the most calls in any window of so many seconds."""
-    moments = [moment for moment, _ in grants]
-    requests = calls = 0
-    for start, moment in enumerate(moments):
-        # Windows are half open; a hair less, for sums of floats.
-        stop = bisect_left(moments, moment + window - 1e-6)
-        requests = max(requests, stop - start)
-        calls = max(calls, sum(n for _, n in grants[start:stop]))
-    return requests, calls
+def ask(limits: Limits, **more: object) -> Ask:
+    """Return the ask of one process."""
+    values = {"headroom": 0.5, "ramp": 0.0, **more}
+    return Ask("default", "bulk", "a", 1, 1.0, limits, **values)  # type: ignore[arg-type]
 
 
-@settings(max_examples=60)
-@given(
-    limit=st.integers(10, 600),
-    pattern=st.lists(
-        st.tuples(st.sampled_from([0.0, 0.0, 0.0, 0.01, 1.0, 30.0]), st.integers(1, 500)),
-        min_size=1,
-        max_size=12,
-    ),
-    repeats=st.integers(20, 200),
-    calls_limit=st.one_of(st.none(), st.integers(1000, 40_000)),
-)
-def test_no_window_exceeds(
-    limit: int, pattern: Grants, repeats: int, calls_limit: int | None
-) -> None:
-    """Law: whatever comes when, no 60 seconds (and slack) hold more than either limit."""
-    work = pattern * repeats
-    grants = run_virtual(take_all(limit, calls_limit, work))
-    requests, calls = worst(grants, WINDOW + SLACK)
-    assert requests <= limit
-    assert calls_limit is None or calls <= calls_limit
-    assert len(grants) == len(work)
+def limiter(limits: Limits, shared: Shared | None = None, latency: float = 0.0) -> Limiter:
+    """Return a limiter over a schedule in memory."""
+    return Limiter(SharedTokens(shared or Shared(), ask(limits), latency), now)
 
 
-async def take_all(limit: int, calls_limit: int | None, work: Grants) -> Grants:
-    """Take tokens from a new limiter."""
-    return await take(Limiter(limit, calls_limit), work)
+async def order_of(limits: Limits, sizes: Sequence[int]) -> list[tuple[float, int]]:
+    """Have requests of these sizes wait all at once; return (second, calls) as they were let go."""
+    let_go: list[tuple[float, int]] = []
 
+    async def one(calls: int, slots: Limiter) -> None:
+        await slots.acquire(calls)
+        let_go.append((now() - EPOCH, calls))
 
-@pytest.mark.parametrize("limit", [500, 30_000])
-def test_the_limit_is_filled(limit: int) -> None:
-    """With enough work, at least 98 % of the limit is used in every full minute."""
-    grants = run_virtual(take_all(limit, None, [(0.0, 500)] * (2 * limit)))
-    last = grants[-1][0]
-    for minute in range(int(last // WINDOW)):
-        used = sum(minute * WINDOW <= moment < (minute + 1) * WINDOW for moment, _ in grants)
-        assert 0.98 * limit <= used <= limit
-
-
-def test_it_starts_empty() -> None:
-    """A restart adds no burst: the first token comes after its time, not at once."""
-    grants = run_virtual(take_all(600, None, [(0.0, 1)]))
-    assert grants[0][0] == pytest.approx(1 / rate(600, 1), rel=0.01)
+    async with limiter(limits) as slots, asyncio.TaskGroup() as tasks:
+        for calls in sizes:
+            tasks.create_task(one(calls, slots))
+    return let_go
 
 
 def test_first_come_first_served() -> None:
     """A heavy batch does not starve behind small ones that came later."""
-    work = [(0.0, 500), (0.0, 1), (0.0, 500), (0.0, 1), (0.0, 1)]
-    grants = run_virtual(take_all(500, 1000, work))
-    assert [calls for _, calls in grants] == [500, 1, 500, 1, 1]
+    sizes = [500, 1, 500, 1, 1, 500, 2]
+    assert [n for _, n in run_virtual(order_of(Limits(500, 1000), sizes))] == sizes
 
 
 def test_no_limit_waits_for_nothing() -> None:
-    """Without limits, tokens are granted at once."""
-    grants = run_virtual(take(Limiter(None), [(0.0, 500)] * 1000))
-    assert grants[-1][0] == 0.0
+    """Without limits nobody waits, and the journal is not asked for each request."""
+
+    async def main() -> tuple[float, int]:
+        shared = Shared()
+        async with limiter(Limits(), shared) as slots:
+            for _ in range(1000):
+                await slots.acquire(500)
+        return now() - EPOCH, shared.leases
+
+    seconds, leases = run_virtual(main())
+    assert seconds < 0.1
+    assert leases == 1
 
 
-@pytest.mark.parametrize(("requests", "calls"), [(1, None), (500, 999), (2, 2000)])
-def test_a_limit_too_small_to_send_under(requests: int, calls: int | None) -> None:
-    """A limit under which nothing could ever go out is an error, not a run that hangs."""
-    with pytest.raises(ValueError, match="too small"):
-        Limiter(requests, calls)
-
-
-def test_a_grant_grows_stale() -> None:
-    """A token that lay about for half the slack may no longer be used."""
+def test_a_slot_grows_stale() -> None:
+    """A slot that lay about for 0.6 of the headroom may no longer be used."""
 
     async def main() -> tuple[bool, bool]:
-        limiter = Limiter(600)
-        granted = await limiter.acquire(1)
-        fresh = limiter.stale(granted)
-        await asyncio.sleep(SLACK)
-        return fresh, limiter.stale(granted)
+        async with limiter(Limits(600)) as slots:
+            slot = await slots.acquire(1)
+            fresh = slots.stale(slot)
+            await asyncio.sleep(0.31)
+            return fresh, slots.stale(slot)
 
     assert run_virtual(main()) == (False, True)
+
+
+def test_who_needs_another_slot_comes_first() -> None:
+    """A request whose slot grew stale on its way does not go to the end of the queue."""
+
+    async def main() -> list[str]:
+        done: list[str] = []
+
+        async def one(name: str, slots: Limiter, *, again: bool = False) -> None:
+            await slots.acquire(1, again=again)
+            done.append(name)
+
+        async with limiter(Limits(60)) as slots, asyncio.TaskGroup() as tasks:
+            await slots.acquire(1)
+            for name in "abc":
+                tasks.create_task(one(name, slots))
+            await asyncio.sleep(0.1)
+            tasks.create_task(one("again", slots, again=True))
+        return done
+
+    assert run_virtual(main()) == ["again", "a", "b", "c"]
+
+
+def test_who_gives_up_costs_the_others_nothing() -> None:
+    """A cancelled wait leaves the queue; a slot that came for it goes to the next."""
+
+    async def main() -> float:
+        async with limiter(Limits(60), latency=0.2) as slots:
+            await slots.acquire(1)
+            given_up = asyncio.create_task(slots.acquire(1))
+            await asyncio.sleep(0.95)  # its slot is on its way
+            given_up.cancel()
+            await slots.acquire(1)
+            return now() - EPOCH
+
+    assert run_virtual(main()) < 1.5
+
+
+def test_overdue_slots_are_spread() -> None:
+    """After a hitch, what is overdue does not leave in one burst."""
+
+    async def main() -> list[float]:
+        moments: list[float] = []
+
+        async def one(slots: Limiter) -> None:
+            await slots.acquire(1)
+            moments.append(now() - EPOCH)
+
+        shared = Shared()
+        async with limiter(Limits(30_000), shared) as slots, asyncio.TaskGroup() as tasks:
+            for _ in range(500):
+                tasks.create_task(one(slots))
+            await asyncio.sleep(0.2)
+            await asyncio.sleep(0.1)
+        return moments
+
+    moments = run_virtual(main())
+    most = max(sum(at <= other < at + 0.02 for other in moments) for at in moments)
+    assert most <= 500 * 0.02 * 4 * 2 + 1
+
+
+class Broken(SharedTokens):
+    """A journal that can't be written."""
+
+    async def lease(self, wants: Sequence[int]) -> Lease:
+        """Fail."""
+        raise JournalError(f"disk full, {len(wants)} wait")
+
+
+def test_a_journal_that_fails_is_heard_by_all_who_wait() -> None:
+    """Nobody waits for ever, and the next who asks hears it too."""
+
+    async def main() -> list[BaseException | float]:
+        async with Limiter(Broken(Shared(), ask(Limits(600))), now) as slots:
+            first = await asyncio.gather(
+                *(slots.acquire(1) for _ in range(3)), return_exceptions=True
+            )
+            return [*first, *await asyncio.gather(slots.acquire(1), return_exceptions=True)]
+
+    heard = run_virtual(main())
+    assert len(heard) == 4
+    assert all(isinstance(error, JournalError) for error in heard)
+
+
+def test_a_change_is_known_in_time() -> None:
+    """Who waits half a minute for a slot looks again, and finds a limit that was raised."""
+
+    async def main() -> float:
+        shared = Shared()
+        async with limiter(Limits(2), shared) as slots:
+            await slots.acquire(1)
+            waiting = asyncio.create_task(slots.acquire(1))
+            await asyncio.sleep(3)
+            from dataclasses import replace
+
+            shared.bucket = replace(shared.bucket, ordered=Limits(requests=6000))
+            began = now()
+            await waiting
+            return now() - began
+
+    assert run_virtual(main()) <= LOOK_AGAIN + 0.1
+
+
+def test_all_rest_when_one_was_told_no() -> None:
+    """After "too many" no process gets a slot before the rest is over; then at half the rate."""
+
+    async def main() -> tuple[float, Limits]:
+        shared = Shared()
+        async with limiter(Limits(6000), shared) as slots:
+            await slots.acquire(1)
+            shared.taken.append((now(), 1))
+            rest = await slots.said_no(No(now(), 7.0, "HTTP 429"), BackOff(1, 60, 1.0))
+            assert rest == pytest.approx(7.0)
+            other = Limiter(SharedTokens(shared, ask(Limits(6000))), now)
+            async with other:
+                began = now()
+                await other.acquire(1)
+                assert other.rate is not None
+                return now() - began, other.rate.present
+
+    waited, present = run_virtual(main())
+    assert waited >= 6.9
+    assert present.requests is not None
+    assert 3000 <= present.requests < 4000

@@ -26,6 +26,8 @@ FIGURES = {
     "contacts_per_second": 1200,
     "seconds_left": 75,
     "limit_used": 0.256,
+    "limit_now": None,
+    "limit_why": None,
     "in_doubt": None,
     "resting": None,
 }
@@ -41,6 +43,13 @@ def test_words_while_the_endpoint_rests() -> None:
     """What is waited for is said."""
     figures = {**FIGURES, "seconds_left": None, "limit_used": None, "resting": "HTTP 429"}
     assert in_words(figures, sends=True) == "4,500 accepted · 1,200/s · waiting: HTTP 429"
+
+
+def test_words_while_the_limit_is_not_used_in_full() -> None:
+    """What holds now is said, and why."""
+    figures = {**FIGURES, "limit_now": "15,000 requests a minute", "limit_why": "HTTP 429"}
+    text = in_words(figures, sends=True)
+    assert text.endswith("26% of the limit · now 15,000 requests a minute (HTTP 429)")
 
 
 def test_words_with_doubts() -> None:

@@ -1,0 +1,166 @@
+"""The limit that all processes share, in the journal: functions over a connection.
+
+They run in a transaction. What is decided is decided in schedule.py and throttle.py; here is only
+what they need to know, and what is to be kept of it.
+"""
+
+import sqlite3
+from dataclasses import asdict, replace
+from typing import Any
+
+import orjson
+
+from phonon_bulk.batch import MAX_CALLS
+from phonon_bulk.errors import TransitionError
+from phonon_bulk.journal.clock import Moment
+from phonon_bulk.journal.statements import SQL
+from phonon_bulk.schedule import Ask, Bucket, Granted, Lease, Limits, Sender, grant, window_of
+from phonon_bulk.throttle import (
+    SLOWEST,
+    WINDOW,
+    BackOff,
+    LetThrough,
+    No,
+    Throttle,
+    advice,
+    after_no,
+)
+
+Connection = sqlite3.Connection
+
+_TICKS = 16
+"""A second has so many ticks; what is spent is kept by the tick."""
+
+_FORGET_SENDERS = 60.0
+"""Seconds after which a process that asks no more is forgotten."""
+
+
+def lease(db: Connection, ask: Ask, now: Moment) -> Lease:
+    """Grant slots to who asks, and keep that they are."""
+    of = {"account": ask.account, "endpoint": ask.endpoint}
+    db.execute(SQL["open_bucket"], of)
+    bucket = bucket_of(db.execute(SQL["bucket"], of).fetchone())
+    senders = [_sender(row) for row in db.execute(SQL["senders"], of)]
+    headroom = max([ask.headroom, *(sender.headroom for sender in senders)])
+    since = now.steady - window_of(headroom)
+    spent = [(row["at"], row["calls"]) for row in db.execute(SQL["spent"], {**of, "since": since})]
+    granted = grant(bucket, senders, spent, ask, now.steady)
+    _keep(db, of, bucket, granted, now)
+    _note_limits(db, of, granted.lease.rate.limits, bucket.ordered, now)
+    return _with_advice(granted.lease, granted.bucket.throttle, ask.endpoint)
+
+
+def _keep(
+    db: Connection, of: dict[str, str], before: Bucket, granted: Granted, now: Moment
+) -> None:
+    bucket, sender = granted.bucket, granted.sender
+    values = {
+        **of,
+        "last_at": bucket.last_at,
+        "last_calls": bucket.last_calls,
+        "began_at": bucket.began_at,
+        "hold_until": bucket.hold_until,
+        "after": before.last_at,
+    }
+    if db.execute(SQL["grant"], values).rowcount != 1:
+        raise TransitionError("another process was granted the same slots")
+    of_sender = {**asdict(replace(sender, limits=Limits())), **asdict(sender.limits), **of}
+    db.execute(SQL["forget_senders"], {**of, "owner": "", "before": now.steady - _FORGET_SENDERS})
+    db.execute(SQL["keep_sender"], {k: v for k, v in of_sender.items() if k != "limits"})
+    if granted.lease.rate.limits.calls is None:
+        return
+    for at, calls in granted.spent:
+        db.execute(SQL["spend"], {**of, "tick": int(at * _TICKS), "at": at, "calls": calls})
+    oldest = int((now.steady - 2 * WINDOW) * _TICKS)
+    db.execute(SQL["forget_spent"], {**of, "tick": oldest})
+
+
+def _note_limits(
+    db: Connection, of: dict[str, str], limits: Limits, ordered: Limits, now: Moment
+) -> None:
+    """Write down which limits hold from now on, if others did before."""
+    noted = noted_limits(db, of["account"], of["endpoint"])
+    if noted == limits:
+        return
+    why = "settings" if ordered == Limits() else "phonon-bulk limit"
+    values = {**of, **asdict(limits), "at": now.wall, "steady": now.steady, "why": why}
+    db.execute(SQL["note_limits"], values)
+
+
+def noted_limits(db: Connection, account: str, endpoint: str) -> Limits | None:
+    """Return the limits that were in force last, None if nothing was ever sent."""
+    of = {"account": account, "endpoint": endpoint}
+    row = db.execute(SQL["limits_noted"], of).fetchone()
+    return None if row is None else Limits(row["requests"], row["calls"])
+
+
+def _with_advice(lease: Lease, throttle: Throttle | None, endpoint: str) -> Lease:
+    if throttle is None or lease.rate.why != throttle.reason:
+        return lease
+    limits = lease.rate.limits
+    text = advice(throttle, limits.requests, limits.calls, endpoint)
+    return replace(lease, rate=replace(lease.rate, advice=text))
+
+
+def said_no(
+    db: Connection, account: str, endpoint: str, no: No, back_off: BackOff, now: Moment
+) -> Throttle:
+    """Hold an endpoint back that said "too many"; return how."""
+    of = {"account": account, "endpoint": endpoint}
+    db.execute(SQL["open_bucket"], of)
+    before = bucket_of(db.execute(SQL["bucket"], of).fetchone()).throttle
+    limits = noted_limits(db, account, endpoint) or Limits()
+    seen = _let_through(db, of, limits, before, now.steady)
+    throttle = after_no(before, no, seen, now.steady, back_off)
+    db.execute(SQL["throttle"], {**of, "throttle": orjson.dumps(asdict(throttle)).decode()})
+    return throttle
+
+
+def _let_through(
+    db: Connection, of: dict[str, str], limits: Limits, before: Throttle | None, now: float
+) -> LetThrough:
+    row = db.execute(SQL["let_through"], {**of, "since": now - WINDOW}).fetchone()
+    return LetThrough(
+        requests=row["requests"],
+        calls=row["calls"],
+        factor=limits.part(row["requests"], row["calls"]),
+        slowest=min(1.0, limits.part(SLOWEST, SLOWEST * MAX_CALLS)),
+        oldest=row["oldest"] or now,
+        since_last_no=before is not None and (row["newest"] or 0.0) > before.at,
+    )
+
+
+def leave(db: Connection, account: str, endpoint: str, owner: str) -> None:
+    """Forget a process that asks for no more."""
+    values = {"account": account, "endpoint": endpoint, "owner": owner, "before": 0.0}
+    db.execute(SQL["forget_senders"], values)
+
+
+def order(
+    db: Connection, account: str, endpoint: str, limits: Limits, who: str, now: Moment
+) -> None:
+    """Put an operator's limits in force over those of the settings; empty ones lift them."""
+    of = {"account": account, "endpoint": endpoint}
+    db.execute(SQL["open_bucket"], of)
+    db.execute(SQL["order_limits"], {**of, **asdict(limits)})
+    lifted = limits == Limits()
+    before = noted_limits(db, account, endpoint) or Limits()
+    in_force = before if lifted else before.amended(limits)
+    why = f"phonon-bulk limit {'--lift ' if lifted else ''}by {who}"
+    values = {**of, **asdict(in_force), "at": now.wall, "steady": now.steady, "why": why}
+    db.execute(SQL["note_limits"], values)
+
+
+def bucket_of(row: sqlite3.Row) -> Bucket:
+    """Return a bucket as its row has it."""
+    fields: dict[str, Any] = dict(row)
+    ordered = Limits(fields.pop("ordered_requests"), fields.pop("ordered_calls"))
+    throttle = fields.pop("throttle")
+    held = None if throttle is None else Throttle(**orjson.loads(throttle))
+    return Bucket(**fields, ordered=ordered, throttle=held)
+
+
+def _sender(row: sqlite3.Row) -> Sender:
+    fields: dict[str, Any] = dict(row)
+    limits = Limits(fields.pop("requests"), fields.pop("calls"))
+    return Sender(**{**fields, "waits": bool(fields["waits"])}, limits=limits)
