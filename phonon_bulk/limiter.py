@@ -14,10 +14,13 @@ from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Protocol, Self
 
+import structlog
 from aiolimiter import AsyncLimiter
 
 from phonon_bulk.schedule import Lease, Limits, Rate
 from phonon_bulk.throttle import BackOff, No, Throttle
+
+log = structlog.get_logger("phonon_bulk.limiter")
 
 LOOK_AGAIN = 0.5
 """Seconds after which the journal is asked again at the latest, so that a limit that an operator
@@ -147,6 +150,8 @@ class Limiter:
                 future.set_exception(error)
 
     def _take(self, lease: Lease, wants: Sequence[int]) -> None:
+        if lease.rate.advice and (self.rate is None or self.rate.advice != lease.rate.advice):
+            log.warning("limit.seems_lower", what=lease.rate.advice)
         self._lease = lease
         self._shape(lease.rate.limits)
         for room, slot in zip(wants, lease.slots, strict=False):

@@ -164,6 +164,8 @@ class Rate:
     """None where it is all of them."""
     advice: str | None = None
     """What the settings should say, if what was let through is far below what they say."""
+    by_hand: bool = False
+    """Whether an operator has set them, over the settings."""
 
     @property
     def present(self) -> Limits:
@@ -271,7 +273,7 @@ def grant(
         slots=[at for at, _ in slots],
         life=_LIFE * headroom,
         ask_at=ask_at,
-        rate=Rate(limits, factor, why),
+        rate=Rate(limits, factor, why, by_hand=bucket.ordered != Limits()),
         rest_until=rest_until,
     )
     return Granted(lease, bucket, own, slots)

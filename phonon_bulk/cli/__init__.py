@@ -15,6 +15,7 @@ from phonon_bulk import __version__
 from phonon_bulk.cli.audit import audit
 from phonon_bulk.cli.doctor import doctor
 from phonon_bulk.cli.export import export
+from phonon_bulk.cli.limit import limit
 from phonon_bulk.cli.resolve import resolve
 from phonon_bulk.cli.resume import resume
 from phonon_bulk.cli.run import run
@@ -35,7 +36,10 @@ app = typer.Typer(
     epilog="Exit codes: 0 all accepted; 1 some contacts failed; 2 nothing was sent; 3 stopped by "
     "the provider; 4 some in doubt; 5 stopped, resumable; 70 a fault of the program.",
 )
-for command in (run, submit, resume, runs, status, resolve, export, audit, doctor, simulate):
+for command in (
+    *(run, submit, resume, runs, status, limit),
+    *(resolve, export, audit, doctor, simulate),
+):
     app.command()(command)
 
 

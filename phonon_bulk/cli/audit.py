@@ -13,6 +13,9 @@ def audit(
         int | None, typer.Argument(metavar="[RUN]", help="One run; all if none is named.", min=1)
     ] = None,
     *,
+    limits: Annotated[
+        bool, typer.Option("--limits", help="Only the worst 60 seconds of each endpoint.")
+    ] = False,
     config: Config = None,
     journal: Journal = None,
     json: Json = False,
@@ -21,20 +24,32 @@ def audit(
     from phonon_bulk.cli.session import Flags, print_json
     from phonon_bulk.config import EndpointName
     from phonon_bulk.journal.evidence import SqliteEvidence
+    from phonon_bulk.report import windows
     from phonon_bulk.report.audit import audit as recompute
     from phonon_bulk.report.audit import to_text
+    from phonon_bulk.schedule import Limits
 
     settings = Flags(config, journal, json).settings()
 
-    def limits(name: str) -> tuple[int | None, int | None]:
+    def set_now(name: str) -> Limits:
         endpoint = settings.endpoint(EndpointName(name))
-        return endpoint.requests_per_minute, endpoint.calls_per_minute
+        return Limits(endpoint.requests_per_minute, endpoint.calls_per_minute)
 
     with SqliteEvidence(settings.journal_path) as evidence:
-        findings = recompute(evidence, run, limits)
+        if limits:
+            with evidence.snapshot():
+                if run is not None:
+                    evidence.run(run)  # says so if there is none
+                posts, changes = evidence.posts(run), evidence.limit_changes()
+                worst = windows.worst_windows(posts, changes, set_now)
+            result = {"run": run, "windows": [window.to_dict() for window in worst]}
+            text, held = windows.to_text(worst), not any(window.over for window in worst)
+        else:
+            findings = recompute(evidence, run, set_now)
+            result = {"run": run, "promises": [finding.to_dict() for finding in findings]}
+            text, held = to_text(findings), all(finding.holds for finding in findings)
     if json:
-        print_json({"run": run, "promises": [finding.to_dict() for finding in findings]})
+        print_json(result)
     else:
-        typer.echo(to_text(findings))
-    held = all(finding.holds for finding in findings)
+        typer.echo(text)
     raise typer.Exit(Exit.DONE if held else Exit.SOME_FAILED)

@@ -108,6 +108,8 @@ def advice(outcome: Outcome, summary: Summary) -> Iterator[str]:
         case Ending.TOLD if unfinished:
             why = f" ({outcome.reason})" if outcome.reason else ""
             yield f"stopped{why}. What is not sent is kept; go on with {again}"
+    if summary.limit and summary.limit["advice"]:
+        yield f"the endpoint took less than its limit: {summary.limit['advice']}"
     if summary.in_doubt:
         sooner = ""
         if outcome.ending is not Ending.FINISHED:

@@ -34,6 +34,7 @@ from phonon_bulk.journal.records import (
     Contact,
     Control,
     Doubt,
+    LimitChange,
     NewRun,
     NextWork,
     Opened,
@@ -44,7 +45,7 @@ from phonon_bulk.journal.records import (
     Settlement,
     identity_of,
 )
-from phonon_bulk.schedule import Ask, Lease, Limits
+from phonon_bulk.schedule import Ask, Lease, Limits, Rate
 from phonon_bulk.throttle import BackOff, No, Throttle
 
 __all__ = [
@@ -55,6 +56,7 @@ __all__ = [
     "Doubt",
     "FrozenBatch",
     "Journal",
+    "LimitChange",
     "Moment",
     "NewRun",
     "NextWork",
@@ -229,9 +231,19 @@ class Journal(Protocol):
         """Take note that a process asks for no more slots."""
 
     async def order_limits(
-        self, account: str, endpoint: str, limits: Limits, *, who: str, now: Moment
+        self,
+        account: str,
+        endpoint: str,
+        limits: Limits,
+        *,
+        settings: Limits,
+        who: str,
+        now: Moment,
     ) -> None:
-        """Put limits in force over those that the settings have, for all; empty ones lift them."""
+        """Put limits in force over those that the settings have, for all; empty ones lift them.
+
+        `settings` are those, as far as is known here; what holds from now on is recorded.
+        """
 
     async def close(self) -> None:
         """Write what is outstanding and close. What is still held is taken back by `recover`."""
@@ -272,3 +284,9 @@ class Books(Protocol):
 
     def rejected(self, run: int) -> Iterator[RejectedRow]:
         """Yield a run's rejected rows by row number."""
+
+    def rate(self, account: str, endpoint: str) -> Rate | None:
+        """Return how fast an endpoint may be used just now; None if nothing was sent to it."""
+
+    def limit_changes(self) -> list[LimitChange]:
+        """Return which limits were in force from when on, in that order."""

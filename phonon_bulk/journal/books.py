@@ -11,10 +11,12 @@ import orjson
 from phonon_bulk.batch import State
 from phonon_bulk.call import RejectedRow
 from phonon_bulk.errors import DamagedBodyError, RunError
-from phonon_bulk.journal import Control, Doubt, Run, RunCounts, SettledBatch
+from phonon_bulk.journal import Control, Doubt, LimitChange, Run, RunCounts, SettledBatch, buckets
+from phonon_bulk.journal.clock import read_clock
 from phonon_bulk.journal.connection import connect_to_read, explain
 from phonon_bulk.journal.frozen import thaw, thaw_rows
 from phonon_bulk.journal.statements import SQL
+from phonon_bulk.schedule import Limits, Rate
 
 
 class SqliteBooks:
@@ -121,6 +123,20 @@ class SqliteBooks:
                 contact_numbers=tuple(orjson.loads(row["contact_numbers"])),
                 fields=row["fields"],
             )
+
+    def rate(self, account: str, endpoint: str) -> Rate | None:
+        """See `Books`."""
+        now = read_clock(self._connection).now().steady
+        return buckets.present(self._connection, account, endpoint, now)
+
+    def limit_changes(self) -> list[LimitChange]:
+        """See `Books`."""
+        changes = []
+        for row in self._rows("limit_changes"):
+            fields = dict(row)
+            limits = Limits(fields.pop("requests"), fields.pop("calls"))
+            changes.append(LimitChange(**fields, limits=limits))
+        return changes
 
     def _state(self, row: sqlite3.Row) -> State:
         try:

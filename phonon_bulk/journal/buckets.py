@@ -14,7 +14,18 @@ from phonon_bulk.batch import MAX_CALLS
 from phonon_bulk.errors import TransitionError
 from phonon_bulk.journal.clock import Moment
 from phonon_bulk.journal.statements import SQL
-from phonon_bulk.schedule import Ask, Bucket, Granted, Lease, Limits, Sender, grant, window_of
+from phonon_bulk.schedule import (
+    Ask,
+    Bucket,
+    Granted,
+    Lease,
+    Limits,
+    Rate,
+    Sender,
+    grant,
+    rate_at,
+    window_of,
+)
 from phonon_bulk.throttle import (
     SLOWEST,
     WINDOW,
@@ -82,7 +93,7 @@ def _note_limits(
     noted = noted_limits(db, of["account"], of["endpoint"])
     if noted == limits:
         return
-    why = "settings" if ordered == Limits() else "phonon-bulk limit"
+    why = "settings" if ordered == Limits() else "settings, and what was set by hand"
     values = {**of, **asdict(limits), "at": now.wall, "steady": now.steady, "why": why}
     db.execute(SQL["note_limits"], values)
 
@@ -130,6 +141,19 @@ def _let_through(
     )
 
 
+def present(db: Connection, account: str, endpoint: str, now: float) -> Rate | None:
+    """Return how fast an endpoint may be used just now; None if nothing was ever sent to it."""
+    of = {"account": account, "endpoint": endpoint}
+    row, limits = db.execute(SQL["bucket"], of).fetchone(), noted_limits(db, account, endpoint)
+    if row is None or limits is None:
+        return None
+    bucket = bucket_of(row)
+    factor, why = rate_at(bucket, limits, 0.0, now)
+    rate = Rate(limits, factor, why, by_hand=bucket.ordered != Limits())
+    lease = Lease((), 0.0, 0.0, rate)
+    return _with_advice(lease, bucket.throttle, endpoint).rate
+
+
 def leave(db: Connection, account: str, endpoint: str, owner: str) -> None:
     """Forget a process that asks for no more."""
     values = {"account": account, "endpoint": endpoint, "owner": owner, "before": 0.0}
@@ -137,16 +161,22 @@ def leave(db: Connection, account: str, endpoint: str, owner: str) -> None:
 
 
 def order(
-    db: Connection, account: str, endpoint: str, limits: Limits, who: str, now: Moment
+    db: Connection,
+    account: str,
+    endpoint: str,
+    limits: Limits,
+    settings: Limits,
+    who: str,
+    now: Moment,
 ) -> None:
     """Put an operator's limits in force over those of the settings; empty ones lift them."""
     of = {"account": account, "endpoint": endpoint}
     db.execute(SQL["open_bucket"], of)
     db.execute(SQL["order_limits"], {**of, **asdict(limits)})
-    lifted = limits == Limits()
-    before = noted_limits(db, account, endpoint) or Limits()
-    in_force = before if lifted else before.amended(limits)
-    why = f"phonon-bulk limit {'--lift ' if lifted else ''}by {who}"
+    if limits == Limits():
+        why, in_force = f"lifted by {who}", settings
+    else:
+        why, in_force = f"set by {who}", settings.amended(limits)
     values = {**of, **asdict(in_force), "at": now.wall, "steady": now.steady, "why": why}
     db.execute(SQL["note_limits"], values)
 

@@ -60,6 +60,12 @@ def open_clock(connection: sqlite3.Connection) -> Clock:
     return Clock(zero_of(connection, boot, time.time(), time.clock_gettime(_SINCE_START)))
 
 
+def read_clock(connection: sqlite3.Connection) -> Clock:
+    """Return the clock of a journal that is only read; the wall clock if nobody has set it yet."""
+    boot = boot_id()
+    return Clock(None if boot is None else _known(connection, boot))
+
+
 def boot_id() -> str | None:
     """Return what tells this start of the machine from all others, None if there is no such."""
     try:

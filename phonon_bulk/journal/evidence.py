@@ -47,11 +47,15 @@ class History:
 
 @dataclass(frozen=True, slots=True)
 class Post:
-    """A request that may have reached the provider; `at` is on the journal's own time."""
+    """A request that may have reached the provider; `at` is on the journal's own time.
+
+    It is when it was marked as sending.
+    """
 
     account: str
     endpoint: str
     at: float
+    wall: float
     calls: int
 
 

@@ -297,7 +297,7 @@ SELECT batch.id AS batch, outcome, coalesce(after_try, (
 
 -- name: posts
 -- Every request that may have reached the provider, in the order in which they left.
-SELECT account, endpoint, coalesce(steady_at, sent_at) AS at, batch.calls
+SELECT account, endpoint, coalesce(steady_at, sent_at) AS at, sent_at AS wall, batch.calls
   FROM attempt JOIN batch ON batch.id = attempt.batch JOIN run ON run.id = batch.run
  WHERE (:run IS NULL OR run = :run) AND coalesce(verdict, '') NOT IN ('not_sent', 'held_back')
  ORDER BY at;

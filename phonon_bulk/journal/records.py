@@ -7,6 +7,7 @@ from hashlib import sha256
 
 from phonon_bulk.batch import State
 from phonon_bulk.journal.clock import Moment
+from phonon_bulk.schedule import Limits
 
 
 class Control(StrEnum):
@@ -225,3 +226,17 @@ class Contact:
     batch: int | None
     attempts: int
     settled_at: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class LimitChange:
+    """From when on which limits were in force."""
+
+    account: str
+    endpoint: str
+    at: float
+    """By the wall clock."""
+    steady: float
+    """By the journal's own time."""
+    limits: Limits
+    why: str

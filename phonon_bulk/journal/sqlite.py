@@ -219,10 +219,19 @@ class SqliteJournal:
         await self._writer.do(lambda db: buckets.leave(db, account, endpoint, owner))
 
     async def order_limits(
-        self, account: str, endpoint: str, limits: Limits, *, who: str, now: Moment
+        self,
+        account: str,
+        endpoint: str,
+        limits: Limits,
+        *,
+        settings: Limits,
+        who: str,
+        now: Moment,
     ) -> None:
         """See `Journal`."""
-        await self._writer.do(lambda db: buckets.order(db, account, endpoint, limits, who, now))
+        await self._writer.do(
+            lambda db: buckets.order(db, account, endpoint, limits, settings, who, now)
+        )
 
     async def close(self) -> None:
         """See `Journal`."""

@@ -11,7 +11,7 @@ hashed, what became of each batch is derived anew from what was answered to it.
 """
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from hashlib import sha256
 from typing import Any
@@ -19,13 +19,11 @@ from typing import Any
 from phonon_bulk.batch import State
 from phonon_bulk.errors import DamagedBodyError, PhononBulkError
 from phonon_bulk.journal import Run
-from phonon_bulk.journal.evidence import Frozen, History, Post, SqliteEvidence, Try
+from phonon_bulk.journal.evidence import Frozen, History, SqliteEvidence, Try
 from phonon_bulk.journal.frozen import thaw, thaw_rows
 from phonon_bulk.report.summary import summarize
+from phonon_bulk.report.windows import SettingsLimits, worst_windows
 from phonon_bulk.response import Verdict
-
-WINDOW = 60.0
-"""Seconds: the provider's limits are per minute, and are held in any 60 seconds."""
 
 _SHOWN = 5
 """Faults that are listed of each promise."""
@@ -54,19 +52,18 @@ class Finding:
         return {**asdict(self), "holds": self.holds}
 
 
-Limits = Callable[[str], tuple[int | None, int | None]]
-"""Returns the requests and calls a minute that an endpoint's name may be used with."""
+def audit(evidence: SqliteEvidence, run: int | None, settings: SettingsLimits) -> list[Finding]:
+    """Return what is found of each promise, for one run or for all.
 
-
-def audit(evidence: SqliteEvidence, run: int | None, limits: Limits) -> list[Finding]:
-    """Return what is found of each promise, for one run or for all."""
+    `settings` are the limits set now, where the journal doesn't know those of then.
+    """
     with evidence.snapshot():
         runs = [evidence.run(run)] if run is not None else evidence.runs(-1)
         return [
             _conservation(evidence, runs, run),
             _frozen_bytes(evidence, run),
             _no_guess(evidence, run),
-            _limit(evidence.posts(run), limits),
+            _limit(evidence, run, settings),
             _bad_input(evidence, run),
         ]
 
@@ -258,44 +255,15 @@ def _no_guess(evidence: SqliteEvidence, run: int | None) -> Finding:
 # ---- 4
 
 
-@dataclass(slots=True)
-class Worst:
-    """The most requests and calls of one endpoint within any 60 seconds, so far."""
-
-    requests: int = 0
-    calls: int = 0
-    _window: deque[Post] = field(default_factory=deque)
-    _calls: int = 0
-
-    def add(self, post: Post) -> None:
-        """Count one more request; they come in the order of their time."""
-        self._window.append(post)
-        self._calls += post.calls
-        while post.at - self._window[0].at >= WINDOW:
-            self._calls -= self._window.popleft().calls
-        self.requests = max(self.requests, len(self._window))
-        self.calls = max(self.calls, self._calls)
-
-
-def worst_windows(posts: Iterable[Post]) -> dict[tuple[str, str], Worst]:
-    """Return for each (account, endpoint) the most that was sent within any 60 seconds."""
-    worst: dict[tuple[str, str], Worst] = {}
-    for post in posts:
-        worst.setdefault((post.account, post.endpoint), Worst()).add(post)
-    return worst
-
-
-def _limit(posts: Iterable[Post], limits: Limits) -> Finding:
-    finding = Finding(4, "no 60 seconds hold more requests or calls than are allowed now", "")
+def _limit(evidence: SqliteEvidence, run: int | None, settings: SettingsLimits) -> Finding:
+    finding = Finding(4, "no 60 seconds hold more requests or calls than the limit then", "")
+    windows = worst_windows(evidence.posts(run), evidence.limit_changes(), settings)
     seen = []
-    for (account, endpoint), worst in sorted(worst_windows(posts).items()):
-        requests, calls = limits(endpoint)
-        text = f"{endpoint} ({account}): at most {worst.requests:,} requests"
-        text += f" of {requests:,}" if requests is not None else ""
-        text += f", {worst.calls:,} calls" + (f" of {calls:,}" if calls is not None else "")
+    for window in windows:
+        of = "" if window.limit is None else f" of {window.limit:,}"
+        text = f"{window.endpoint} ({window.account}): at most {window.most:,} {window.unit}{of}"
         seen.append(text)
-        over_requests = requests is not None and worst.requests > requests
-        if over_requests or (calls is not None and worst.calls > calls):
+        if window.over:
             finding.faults.append(text)
     finding.seen = "; ".join(seen) or "nothing was sent"
     return finding

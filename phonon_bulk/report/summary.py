@@ -1,11 +1,12 @@
 """The summary of a run: the books added up, in numbers, in words, and as an exit code."""
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from phonon_bulk.batch import State
 from phonon_bulk.errors import Exit, PhononBulkError, RunError
 from phonon_bulk.journal import Books, Control, Run, RunCounts
+from phonon_bulk.schedule import Limits, Rate
 
 _REASONS = 10
 """How many reasons a summary lists of each kind."""
@@ -42,6 +43,8 @@ class Summary:
     reason: str | None = None
     reasons: list[dict[str, Any]] = field(default_factory=list)
     """Why contacts were not placed: `state`, `reason`, `contacts`, and an example's `row`."""
+    limit: dict[str, Any] | None = None
+    """The limit of its endpoint, and what of it is used now; see `limit_of`."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return the summary for `--json`."""
@@ -58,9 +61,34 @@ def summarize(books: Books, run: int, seconds: float | None = None) -> Summary:
     """
     with books.snapshot():
         record, counts, reasons = books.run(run), books.counts(run), _reasons(books, run)
+        rate = books.rate(record.account, record.endpoint)
     if seconds is None:
         seconds = max(0.0, (counts.settled_at or record.created_at) - record.created_at)
-    return add_up(record, counts, round(seconds, 3), reasons)
+    summary = add_up(record, counts, round(seconds, 3), reasons)
+    return replace(summary, limit=None if rate is None else limit_of(rate))
+
+
+def limit_of(rate: Rate) -> dict[str, Any]:
+    """Return a rate as `--json` has it: limits in force, what is used of them now, and why."""
+    return {
+        "requests_per_minute": rate.limits.requests,
+        "calls_per_minute": rate.limits.calls,
+        "requests_per_minute_now": rate.present.requests,
+        "calls_per_minute_now": rate.present.calls,
+        "why": rate.why,
+        "advice": rate.advice,
+        "by_hand": rate.by_hand,
+    }
+
+
+def limit_in_words(limit: dict[str, Any]) -> str:
+    """Return what `limit_of` made as an operator reads it."""
+    set_to = Limits(limit["requests_per_minute"], limit["calls_per_minute"])
+    text = set_to.in_words() + (", set by hand" if limit["by_hand"] else "")
+    if limit["why"] is not None and set_to != Limits():
+        now = Limits(limit["requests_per_minute_now"], limit["calls_per_minute_now"])
+        text += f", now {now.in_words()}: {limit['why']}"
+    return text
 
 
 def _reasons(books: Books, run: int) -> list[dict[str, Any]]:
@@ -81,7 +109,7 @@ def add_up(run: Run, counts: RunCounts, seconds: float, reasons: list[dict[str, 
     placed_in = calls.get(State.ACCEPTED, 0)
     to_send = sum(calls.get(s, 0) for s in (State.READY, State.CLAIMED, State.SENDING))
     refused = calls.get(State.REFUSED, 0) + placed_in - counts.accepted
-    sums = {
+    sums: dict[str, Any] = {
         "accepted": counts.accepted,
         "refused": refused,
         "expired": calls.get(State.EXPIRED, 0),
@@ -166,6 +194,8 @@ def to_text(summary: Summary) -> str:
         rest = "resume reads on" if summary.state != "done" else "the rest was given up"
         lines += ["", f"  the list is read up to row {summary.rows:,} only; {rest}"]
     lines += ["", f"  {_figures(summary)}"]
+    if summary.limit and (summary.limit["why"] or summary.state != "done"):
+        lines.append(f"  limit: {limit_in_words(summary.limit)}")
     lines += _why(summary)
     return "\n".join(lines)
 

@@ -14,6 +14,7 @@ from phonon_bulk.journal.evidence import History, SqliteEvidence, Try
 from phonon_bulk.journal.sqlite import SqliteJournal
 from phonon_bulk.report.audit import Finding, audit, state_by_evidence, to_text
 from phonon_bulk.response import Verdict
+from phonon_bulk.schedule import Limits
 
 ME, HEAD, OTHER_HEAD = "me", b"h" * 32, b"o" * 32
 NOW = 1_795_400_000.0
@@ -79,7 +80,7 @@ async def path(tmp_path: Path) -> Path:
 def findings(path: Path, run: int | None = None, limit: int | None = 500) -> list[Finding]:
     """Return what the audit finds."""
     with SqliteEvidence(path) as evidence:
-        return audit(evidence, run, lambda _endpoint: (limit, None))
+        return audit(evidence, run, lambda _endpoint: Limits(limit, None))
 
 
 @pytest.mark.parametrize("run", [None, 1])
@@ -132,7 +133,7 @@ def test_a_limit_that_was_exceeded(path: Path) -> None:
     """Of requests within 60 seconds the worst are counted; more than allowed is a fault."""
     assert findings(path, limit=9)[3].holds
     finding = findings(path, limit=8)[3]
-    assert finding.faults == ["bulk (default): at most 9 requests of 8, 16 calls"]
+    assert finding.faults == ["bulk (default): at most 9 requests of 8"]
 
 
 def test_many_faults_are_cut_short(path: Path) -> None:
