@@ -28,6 +28,7 @@ from enum import StrEnum
 
 from phonon_bulk.batch import MAX_VARIANT
 from phonon_bulk.response import Answer, Verdict
+from phonon_bulk.throttle import LONGEST_RETRY_AFTER, BackOff
 
 
 class Action(StrEnum):
@@ -163,19 +164,6 @@ def replay_delay(attempts: int, first: float) -> float:
 
 _LONGEST_REPLAY_DELAY = 120.0
 
-LONGEST_RETRY_AFTER = 3600.0
-"""Seconds of a Retry-After that are obeyed; after that the endpoint is asked once more."""
-
-
-def back_off(failures: int, policy: Policy, chance: float) -> float:
-    """Return the seconds to wait after `failures` in a row (1 and up).
-
-    Doubled each time up to `policy.most`; of that, between half and all, by `chance` (0 to 1), so
-    that several processes do not come back in step.
-    """
-    whole = min(policy.most, policy.first * 2.0 ** min(failures - 1, 60))
-    return whole * (0.5 + chance / 2)
-
 
 @dataclass(frozen=True, slots=True)
 class Rest:
@@ -211,9 +199,11 @@ class Rest:
         # A provider that says "later" is there, so it is not given up.
         new_row = not self.failures or answer.verdict is Verdict.THROTTLED
         failures = self.failures + (sent_at >= self.failed_at)
-        wait = back_off(max(failures, 1), policy, chance)
+        wait = BackOff(policy.first, policy.most, chance).after(max(failures, 1))
         if answer.retry_after is not None:
-            wait = max(wait, min(answer.retry_after, LONGEST_RETRY_AFTER))
+            told = min(answer.retry_after, LONGEST_RETRY_AFTER)
+            # How long to rest after "too many" is decided for all processes (throttle.py).
+            wait = told if answer.verdict is Verdict.THROTTLED else max(wait, told)
         return Rest(
             failures=max(failures, 1),
             doubts=doubts,

@@ -228,8 +228,8 @@ def grant(
     """Return the slots that an ask gets, and the state after it.
 
     `senders` are those of whom something is known; `spent` is what was granted in the last
-    `window_of(headroom)` seconds, as (slot, calls) in order, and may be empty where calls are not
-    limited.
+    60 + 2 x headroom seconds at least (a slot may be granted late), as (slot, calls) in order, and
+    may be empty where calls are not limited.
     """
     own, asking = _take_part(senders, ask, now)
     headroom = max(sender.headroom for sender in asking)

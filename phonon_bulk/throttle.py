@@ -144,7 +144,9 @@ def after_no(
     if in_a_row > 1:
         factor = min(factor, good)
     until = _retry_at(no, now)
-    if until is None:
+    if until is not None:
+        until = max(until, now + back_off.after(1))
+    else:
         until = now + back_off.after(in_a_row)
         if seen.requests:
             until = min(until, max(now + back_off.after(1), seen.oldest + WINDOW))

@@ -11,7 +11,7 @@ from random import Random
 from virtual_time import run_virtual
 
 from phonon_bulk.limiter import Limiter
-from phonon_bulk.schedule import Ask, Bucket, Lease, Limits, Sender, grant, window_of
+from phonon_bulk.schedule import Ask, Bucket, Lease, Limits, Sender, grant
 from phonon_bulk.throttle import SLOWEST, WINDOW, BackOff, LetThrough, No, Throttle, after_no
 
 EPOCH = 1_800_000_000.0
@@ -31,7 +31,7 @@ class Shared:
 
     def lease(self, ask: Ask, now: float) -> Lease:
         """Grant slots, and keep that they are."""
-        while self.spent and self.spent[0][0] <= now - window_of(ask.headroom):
+        while self.spent and self.spent[0][0] <= now - WINDOW - 2 * ask.headroom:
             self.spent.popleft()
         granted = grant(self.bucket, list(self.senders.values()), self.spent, ask, now)
         self.bucket = granted.bucket

@@ -11,6 +11,7 @@ import contextlib
 import math
 import random
 from collections.abc import Callable, Coroutine
+from dataclasses import replace
 from hashlib import sha256
 from typing import Any, TypeVar
 
@@ -263,9 +264,9 @@ class Dispatcher:
                 self.tally.requests += 1
                 sent_at = self._now()
                 answer = await self._post(claim, calls, granted, marked_at)
+                if answer.verdict is Verdict.THROTTLED:
+                    answer = await self._held_back(answer, marked_at)
             await self._conclude(claim, calls, answer, sent_at)
-            if answer.verdict is Verdict.THROTTLED:
-                await self._hold_back(answer, marked_at)
             return True
 
     async def _mark_sending(self, claim: Claim, calls: bytes) -> bool:
@@ -321,12 +322,16 @@ class Dispatcher:
         answer = await self._until_cancelled(post, self._posts)
         return answer or Answer(Verdict.LOST, "told to stop before the answer came")
 
-    async def _hold_back(self, answer: Answer, marked_at: float) -> None:
-        """Have all processes rest and go slower, because the endpoint said "too many"."""
+    async def _held_back(self, answer: Answer, marked_at: float) -> Answer:
+        """Have all processes rest and go slower; return the answer with how long they rest."""
         policy = self.pace.policy
         back_off = BackOff(policy.first, policy.most, self._chance())
         no = No(marked_at, answer.retry_after, answer.message)
-        self._health.rest(await self._limiter.said_no(no, back_off), answer.message)
+        try:
+            return replace(answer, retry_after=await self._limiter.said_no(no, back_off))
+        except JournalError as error:
+            self._fail(error)
+            return answer
 
     async def _until_cancelled(
         self, work: Coroutine[Any, Any, T], among: set[asyncio.Task[T]]

@@ -7,7 +7,6 @@ rest is over, then one request at a time finds out, until one is answered clearl
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable
-from dataclasses import replace
 
 import structlog
 
@@ -78,21 +77,12 @@ class Health:
                 self._tally.resting = None
             return False
         self._rest = before.after_failure(answer, sent_at, now, self._policy, self._chance())
-        if self._rest.failures > before.failures and answer.verdict is not Verdict.THROTTLED:
-            self._say(decision.reason)
+        if self._rest.failures > before.failures:
+            self._tally.resting = decision.reason
+            self._tally.resting_until = self._rest.until
+            wait = round(self._rest.until - now, 1)
+            log.warning("endpoint.resting", run=self._run, why=decision.reason, seconds=wait)
         return self._rest.given_up(now, self._policy)
-
-    def rest(self, seconds: float, why: str) -> None:
-        """Rest for so long, as all processes do after the endpoint said "too many"."""
-        before, self._rest = self._rest, replace(self._rest, until=_now() + seconds)
-        if self._rest.until > before.until or self._tally.resting is None:
-            self._say(why)
-
-    def _say(self, why: str | None) -> None:
-        self._tally.resting = why
-        self._tally.resting_until = self._rest.until
-        seconds = round(self._rest.until - _now(), 1)
-        log.warning("endpoint.resting", run=self._run, why=why, seconds=seconds)
 
 
 def _now() -> float:

@@ -53,7 +53,7 @@ def lease(db: Connection, ask: Ask, now: Moment) -> Lease:
     bucket = bucket_of(db.execute(SQL["bucket"], of).fetchone())
     senders = [_sender(row) for row in db.execute(SQL["senders"], of)]
     headroom = max([ask.headroom, *(sender.headroom for sender in senders)])
-    since = now.steady - window_of(headroom)
+    since = now.steady - window_of(headroom) - headroom  # a slot may be granted up to that late
     spent = [(row["at"], row["calls"]) for row in db.execute(SQL["spent"], {**of, "since": since})]
     granted = grant(bucket, senders, spent, ask, now.steady)
     _keep(db, of, bucket, granted, now)

@@ -8,14 +8,13 @@ from phonon_bulk.batch import MAX_VARIANT
 from phonon_bulk.response import Answer, Verdict
 from phonon_bulk.retry import (
     DOUBTS_BEFORE_REST,
-    LONGEST_RETRY_AFTER,
     Action,
     Facts,
     Policy,
     Rest,
-    back_off,
     decide,
 )
+from phonon_bulk.throttle import LONGEST_RETRY_AFTER, BackOff
 
 POLICY = Policy(first=1.0, most=60.0, give_up_after=900.0)
 
@@ -164,12 +163,22 @@ def test_only_an_answer_ends_a_doubt(
 def test_back_off_is_bounded(failures: int, chance: float) -> None:
     """Law: half to all of the doubled time, and never above the most."""
     whole = min(60.0, 2.0 ** min(failures - 1, 10))
-    assert whole / 2 <= back_off(failures, POLICY, chance) <= whole
+    assert whole / 2 <= BackOff(POLICY.first, POLICY.most, chance).after(failures) <= whole
 
 
 def test_back_off_doubles() -> None:
     """1, 2, 4 … 60 seconds at most, where chance has its way."""
-    assert [back_off(n, POLICY, 1.0) for n in range(1, 9)] == [1, 2, 4, 8, 16, 32, 60, 60]
+    full = BackOff(POLICY.first, POLICY.most, 1.0)
+    assert [full.after(n) for n in range(1, 9)] == [
+        1,
+        2,
+        4,
+        8,
+        16,
+        32,
+        60,
+        60,
+    ]
 
 
 def test_failures_under_way_together_count_once() -> None:
@@ -207,8 +216,15 @@ def test_an_answer_from_before_the_trouble_does_not_end_the_rest() -> None:
 @pytest.mark.parametrize(("asked", "waits"), [(10.0, 10.0), (0.0, 1.0), (1e9, LONGEST_RETRY_AFTER)])
 def test_retry_after_is_obeyed(asked: float, waits: float) -> None:
     """A Retry-After lengthens the wait, never shortens it, and is obeyed for an hour at most."""
-    rest = Rest().after_failure(of(Verdict.THROTTLED, asked), 0.0, 0.0, POLICY, 1.0)
+    rest = Rest().after_failure(of(Verdict.NOT_SENT, asked), 0.0, 0.0, POLICY, 1.0)
     assert rest.until == waits
+
+
+def test_a_rest_that_was_decided_for_all_is_kept_to() -> None:
+    """After "too many" the wait is that of throttle.py, also where a back-off would be longer."""
+    rest = Rest(failures=6, since=0.0, until=5.0, failed_at=4.0)
+    rest = rest.after_failure(of(Verdict.THROTTLED, 3.0), 10.0, 10.0, POLICY, 1.0)
+    assert rest.until == 13.0
 
 
 def test_given_up_after_too_long_without_an_answer() -> None:
