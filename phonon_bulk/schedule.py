@@ -45,7 +45,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from phonon_bulk.batch import MAX_CALLS
-from phonon_bulk.throttle import WINDOW, Throttle
+from phonon_bulk.throttle import SLOWEST, WINDOW, Throttle
 
 IDLE = 10.0
 """Seconds without a slot after which the ramp begins anew."""
@@ -80,6 +80,11 @@ class Limits:
         """Return which part of the limits so many requests and calls a minute are."""
         pairs = ((requests, self.requests), (calls, self.calls))
         return max((used / limit for used, limit in pairs if limit is not None), default=1.0)
+
+    @property
+    def slowest(self) -> float:
+        """The part of the limits below which a "too many" does not lower the rate."""
+        return min(0.1, self.part(SLOWEST, SLOWEST * MAX_CALLS))
 
     def lower(self, other: "Limits") -> "Limits":
         """Return the lower of each."""

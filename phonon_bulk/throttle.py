@@ -37,9 +37,9 @@ DOUBLING = 60.0
 LONGEST_RETRY_AFTER = 3600.0
 """Seconds of a Retry-After that are obeyed; after that the endpoint is asked once more."""
 
-SLOWEST = 6
-"""Requests a minute below which the rate is not lowered, or the end of the trouble would not be
-noticed."""
+SLOWEST = 60
+"""Requests a minute below which the rate is not lowered (nor below a tenth of the limit, if that is
+less): from there on the rests do what is needed, and the end of the trouble is noticed."""
 
 _RAISED = 1.5
 """A rate so many times what was let through before: that was not the true limit."""

@@ -12,7 +12,7 @@ from virtual_time import run_virtual
 
 from phonon_bulk.limiter import Limiter
 from phonon_bulk.schedule import Ask, Bucket, Lease, Limits, Sender, grant
-from phonon_bulk.throttle import SLOWEST, WINDOW, BackOff, LetThrough, No, Throttle, after_no
+from phonon_bulk.throttle import WINDOW, BackOff, LetThrough, No, Throttle, after_no
 
 EPOCH = 1_800_000_000.0
 """What the journal's own time is when a simulation begins."""
@@ -52,7 +52,7 @@ class Shared:
             requests=requests,
             calls=calls,
             factor=limits.part(requests, calls),
-            slowest=min(1.0, limits.part(SLOWEST, SLOWEST * 500)),
+            slowest=limits.slowest,
             oldest=min((at for at, _ in taken), default=now),
             since_last_no=before is not None and any(at > before.at for at, _ in taken),
         )

@@ -10,7 +10,6 @@ from typing import Any
 
 import orjson
 
-from phonon_bulk.batch import MAX_CALLS
 from phonon_bulk.errors import TransitionError
 from phonon_bulk.journal.clock import Moment
 from phonon_bulk.journal.statements import SQL
@@ -27,7 +26,6 @@ from phonon_bulk.schedule import (
     window_of,
 )
 from phonon_bulk.throttle import (
-    SLOWEST,
     WINDOW,
     BackOff,
     LetThrough,
@@ -135,7 +133,7 @@ def _let_through(
         requests=row["requests"],
         calls=row["calls"],
         factor=limits.part(row["requests"], row["calls"]),
-        slowest=min(1.0, limits.part(SLOWEST, SLOWEST * MAX_CALLS)),
+        slowest=limits.slowest,
         oldest=row["oldest"] or now,
         since_last_no=before is not None and (row["newest"] or 0.0) > before.at,
     )

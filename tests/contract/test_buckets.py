@@ -175,7 +175,7 @@ async def test_a_no_holds_all_back(journal: Journal, other: Journal) -> None:
     assert after.rate.present == Limits(requests=300)
 
 
-SLOWEST_PART = 6 / 600
+SLOWEST_PART = 60 / 600
 
 
 async def test_a_no_under_no_limit_only_rests(journal: Journal) -> None:
