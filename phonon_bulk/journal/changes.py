@@ -129,8 +129,15 @@ def finish_reading(db: Connection, run: int, now: float, *, whole: bool) -> None
 
 
 def read_so_far(db: Connection, run: int) -> int | None:
-    row = execute(db, "run", {"run": run}).fetchone()
+    row = _run(db, run)
     return int(row["rows"]) if row["read_at"] is None else None
+
+
+def _run(db: Connection, run: int) -> sqlite3.Row:
+    row: sqlite3.Row | None = execute(db, "run", {"run": run}).fetchone()
+    if row is None:
+        raise RunError(f"there is no run {run}: `phonon-bulk runs` lists them")
+    return row
 
 
 def claim(
@@ -181,6 +188,7 @@ def send(
         return repeat
     values = {
         "batch": claim.batch,
+        "attempts": claim.attempts,
         "owner": owner,
         "head_sha256": head_sha256,
         "lease_until": now.steady + lease,
@@ -295,10 +303,7 @@ def control(
         "allowed": orjson.dumps(list(allowed)).decode(),
     }
     if execute(db, "set_control", values).rowcount != 1:
-        row = execute(db, "run", {"run": run}).fetchone()
-        if row is None:
-            raise RunError(f"there is no run {run}: `phonon-bulk runs` lists them")
-        raise RunError(f"run {run} is {row['control']}")
+        raise RunError(f"run {run} is {_run(db, run)['control']}")
 
 
 def window(run: int, now: Moment, within: float, today: str, but: Sequence[int]) -> dict[str, Any]:
@@ -375,7 +380,7 @@ _SAID = {State.ACCEPTED: "accepted, according to", State.ABANDONED: "given up by
 
 
 def next_work(db: Connection, run: int, window: dict[str, Any]) -> NextWork:
-    row = execute(db, "run", {"run": run}).fetchone()
+    row = _run(db, run)
     return NextWork(
         control=Control(row["control"]),
         reading=row["read_at"] is None,

@@ -94,7 +94,7 @@ UPDATE batch
        denied = CASE WHEN head_sha256 = :head_sha256 THEN denied ELSE 0 END,
        doubted_at = CASE WHEN head_sha256 = :head_sha256 THEN doubted_at END,
        doubted_steady = CASE WHEN head_sha256 = :head_sha256 THEN doubted_steady END
- WHERE id = :batch AND state = 'claimed' AND owner = :owner
+ WHERE id = :batch AND state = 'claimed' AND owner = :owner AND attempts = :attempts
 RETURNING attempts;
 
 -- name: insert_attempt

@@ -342,6 +342,8 @@ class Model:
         repeat = self._repeat_of(one, head_sha256, now, lease)
         if repeat is not None:
             return repeat
+        if len(one.tried) != claim.attempts:
+            raise TransitionError(f"batch {claim.batch} was sent since it was claimed")
         if one.head != head_sha256:  # what was answered to other bytes is forgotten
             one.denied, one.doubted = False, None
         return self._goes_out(one, head_sha256, owner, now, lease)

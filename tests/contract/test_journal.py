@@ -916,3 +916,23 @@ async def test_books_closed_while_they_are_read(
         half_read = opened.batches(run)
         assert next(half_read).batch == 1
     half_read.close()  # type: ignore[attr-defined]
+
+
+async def test_a_claim_from_before_another_try_sends_nothing(journal: Journal) -> None:
+    """What it knows of the batch (doubts, noes) is no longer true, though the owner is the same."""
+    run = await filled(journal, 1)
+    (old,) = await claim(journal, run)
+    await journal.release([old.batch], ME)
+    await sending(journal, run)
+    await journal.settle(old.batch, AGAIN, ME, NOW)
+    await claim(journal, run)
+    with pytest.raises(TransitionError):
+        await journal.send(old, HEAD, ME, at(NOW), LEASE)
+
+
+async def test_a_run_that_is_not_there(journal: Journal) -> None:
+    """Whoever asks for it is told so."""
+    with pytest.raises(RunError, match="there is no run 9"):
+        await journal.read_so_far(9)
+    with pytest.raises(RunError, match="there is no run 9"):
+        await next_work(journal, 9)
