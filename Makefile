@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test check format bench bench-recovery torture clean
+.PHONY: demo test check format bench bench-recovery bench-limit bench-limiters torture clean
 
 # Kills of `make torture`, and what replays its choices: make torture N=1000 SEED=7
 N ?= 1000
@@ -32,6 +32,12 @@ bench: $(STAMP)
 
 bench-recovery: $(STAMP)
 	$(BIN)/python benchmarks/recovery.py
+
+bench-limit: $(STAMP)
+	$(BIN)/python benchmarks/bench_limit.py
+
+bench-limiters: $(STAMP)
+	$(BIN)/python benchmarks/limiters.py
 
 torture: $(STAMP)
 	$(BIN)/python tests/torture.py $(N) $(if $(SEED),--seed $(SEED))
