@@ -83,11 +83,6 @@ class Limiter:
         """How fast the endpoint may be used, as it was heard last; None before anything was."""
         return self._lease.rate if self._lease is not None else None
 
-    @property
-    def rest_until(self) -> float:
-        """Until when the endpoint is left alone because it said no; of the clock's time."""
-        return self._lease.rest_until if self._lease is not None else 0.0
-
     async def acquire(self, calls: int, *, again: bool = False) -> float:
         """Wait for a slot for a request of so many calls; return it, for `stale`.
 
