@@ -1,6 +1,7 @@
 """What every journal must do for the limit: one schedule for all, whoever asks, and its books."""
 
 import asyncio
+import sqlite3
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from itertools import pairwise
@@ -29,7 +30,7 @@ def path(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-async def journal(path: Path) -> AsyncIterator[Journal]:
+async def journal(path: Path) -> AsyncIterator[SqliteJournal]:
     """Return an empty journal."""
     journal = SqliteJournal(path)
     yield journal
@@ -103,6 +104,22 @@ async def test_calls_of_the_last_minute_are_known(journal: Journal, other: Journ
         within = [n for slot, n in granted[start:] if slot < at + window_of(0.5) - 1e-6]
         assert sum(within) <= 30_000
     assert sum(n for _, n in granted) > 1.9 * 30_000
+
+
+async def test_the_time_is_that_of_its_turn(
+    journal: SqliteJournal, other: Journal, path: Path
+) -> None:
+    """An ask that waited for another program's lock is granted slots of now, and harms nobody."""
+    blocker = sqlite3.connect(path, isolation_level=None)
+    blocker.execute("BEGIN IMMEDIATE")
+    asked = asyncio.create_task(journal.lease(ask("a", 1), journal.now))
+    await asyncio.sleep(0.7)  # longer than the headroom
+    blocker.execute("COMMIT")
+    blocker.close()
+    freed = journal.now().steady
+    assert (await asked).slots[0] >= freed - 0.2
+    later = await other.lease(ask("b", 1, run=2), lambda: Moment(freed + 1, freed + 1))
+    assert len(later.slots) == 1
 
 
 async def test_accounts_and_endpoints_have_limits_of_their_own(journal: Journal) -> None:

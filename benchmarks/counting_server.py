@@ -1,0 +1,195 @@
+"""Answers as the bulk endpoint does, and notes when each request came: little work for each.
+
+    python benchmarks/counting_server.py --delay 0.05
+
+Where several senders share a core with the server, the simulator is most of the load; this is a
+tenth of it. It takes any body, but keeps the provider's checksum rule: a body that it has had is
+answered with *Checksum Repeated* and not taken again. Each path has books of its own:
+
+    POST /anything          a request; the answer comes `--delay` seconds later
+    GET  /anything          its books: a JSON array of [moment, SHA-256, 1 if it was taken] each
+
+Moments are of the monotonic clock, which all processes of a machine share. As a module:
+`with counting() as server`, then `server.url("anything")` and `server.arrivals("anything")`.
+"""
+
+import argparse
+import asyncio
+import contextlib
+import http.client
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import partial
+from hashlib import sha256
+from typing import NamedTuple, cast
+from uuid import uuid4
+
+import orjson
+import uvloop
+from children import ended
+
+DELAY = 0.05
+"""Seconds before an answer, so that requests are under way when a sender is killed."""
+
+_STOP_SECONDS = 5.0
+_ANSWER_SECONDS = 60.0
+_LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
+_HEAD = b"HTTP/1.1 %b\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
+_ACCEPTED = (
+    b'{"api-response-code":202,"api-response-message":"Accepted","request-id":"%b",'
+    b'"call-details":null}'
+)
+_REPEATED = (
+    b'{"api-response-code":201,"api-response-message":"Checksum Repeated","request-id":null,'
+    b'"call-details":null}'
+)
+
+
+# ---- the server
+
+
+@dataclass(slots=True)
+class _Books:
+    """What came in at one path."""
+
+    taken: set[bytes] = field(default_factory=set)
+    requests: list[tuple[float, bytes, int]] = field(default_factory=list)
+
+    def enter(self, moment: float, body: bytes) -> bytes:
+        """Note a request; return the answer."""
+        digest = sha256(body).digest()
+        is_new = digest not in self.taken
+        self.taken.add(digest)
+        self.requests.append((moment, digest, int(is_new)))
+        if is_new:
+            return _response(b"202 Accepted", _ACCEPTED % str(uuid4()).encode())
+        return _response(b"200 OK", _REPEATED)
+
+    def to_json(self) -> bytes:
+        return orjson.dumps([(moment, body.hex(), new) for moment, body, new in self.requests])
+
+
+class _Connection(asyncio.Protocol):
+    """One connection, as far as HTTP is needed here: whole requests with a length, in turn."""
+
+    def __init__(self, books: dict[bytes, _Books], delay: float) -> None:
+        self._books = books
+        self._delay = delay
+        self._received = bytearray()
+        self._transport: asyncio.Transport | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's own class is none of it
+
+    def data_received(self, data: bytes) -> None:
+        moment = time.monotonic()
+        self._received += data
+        while (head_ends := self._received.find(b"\r\n\r\n") + 4) >= 4:
+            head = bytes(self._received[:head_ends])
+            length = _LENGTH.search(head)
+            whole = head_ends + (int(length[1]) if length else 0)
+            if len(self._received) < whole:
+                return
+            body = bytes(self._received[head_ends:whole])
+            del self._received[:whole]
+            self._answer(moment, head, body)
+
+    def _answer(self, moment: float, head: bytes, body: bytes) -> None:
+        method, path, _ = head.split(b" ", 2)
+        books = self._books.setdefault(path, _Books())
+        if method != b"POST":
+            self._write(_response(b"200 OK", books.to_json()))
+            return
+        answer = partial(self._write, books.enter(moment, body))
+        asyncio.get_running_loop().call_later(self._delay, answer)
+
+    def _write(self, answer: bytes) -> None:
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.write(answer)
+
+
+def _response(status: bytes, body: bytes) -> bytes:
+    return _HEAD % (status, len(body)) + body
+
+
+async def _serve(delay: float) -> None:
+    books: dict[bytes, _Books] = {}
+    loop = asyncio.get_running_loop()
+    server = await loop.create_server(lambda: _Connection(books, delay), "127.0.0.1", 0)
+    print(server.sockets[0].getsockname()[1], flush=True)
+    await server.serve_forever()
+
+
+# ---- for those who start it
+
+
+class Arrival(NamedTuple):
+    """A request as the server noted it."""
+
+    moment: float
+    body: bytes
+    """Its SHA-256."""
+    taken: bool
+
+
+@dataclass(slots=True)
+class Server:
+    """A counting server that is running."""
+
+    port: int
+    cpu_seconds: float = 0.0
+    """What it took, once it has ended."""
+
+    def url(self, path: str) -> str:
+        """Return where to send to, to be counted under `path`."""
+        return f"http://127.0.0.1:{self.port}/{path}"
+
+    def arrivals(self, path: str) -> list[Arrival]:
+        """Return the requests so far, in their order."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=_ANSWER_SECONDS)
+        with contextlib.closing(connection):
+            connection.request("GET", f"/{path}")
+            noted = orjson.loads(connection.getresponse().read())
+        return [Arrival(moment, bytes.fromhex(body), bool(new)) for moment, body, new in noted]
+
+
+@contextlib.contextmanager
+def counting(delay: float = DELAY) -> Iterator[Server]:
+    """Run a counting server on a free port within the block; it ends with the block."""
+    process = subprocess.Popen(
+        [sys.executable, __file__, "--delay", str(delay)],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        text=True,
+        process_group=0,  # a Ctrl-C is for us, and the server must answer until we have ended it
+    )
+    server = None
+    try:
+        line = process.stdout.readline() if process.stdout else ""
+        if not line.strip().isdigit():
+            sys.exit("the counting server did not start")
+        server = Server(int(line))
+        yield server
+    finally:
+        process.terminate()
+        cpu_seconds = ended(process, _STOP_SECONDS)
+        if server is not None:
+            server.cpu_seconds = cpu_seconds
+        if process.stdout:
+            process.stdout.close()
+
+
+def main() -> None:
+    """Serve until terminated."""
+    parser = argparse.ArgumentParser(description="Answer as the bulk endpoint does, and count.")
+    parser.add_argument("--delay", type=float, default=DELAY, metavar="SECONDS")
+    with contextlib.suppress(KeyboardInterrupt):
+        uvloop.run(_serve(parser.parse_args().delay))
+
+
+if __name__ == "__main__":
+    main()
