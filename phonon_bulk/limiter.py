@@ -9,15 +9,16 @@ what comes late: after a hitch, slots that are overdue do not go out in one burs
 
 import asyncio
 import contextlib
+import math
 from collections import deque
 from collections.abc import Callable, Sequence
 from types import TracebackType
-from typing import Protocol, Self
+from typing import NamedTuple, Protocol, Self
 
 import structlog
 from aiolimiter import AsyncLimiter
 
-from phonon_bulk.schedule import Lease, Limits, Rate
+from phonon_bulk.schedule import MEMORY, Lease, Limits, Rate
 from phonon_bulk.throttle import BackOff, No, Throttle
 
 log = structlog.get_logger("phonon_bulk.limiter")
@@ -25,6 +26,9 @@ log = structlog.get_logger("phonon_bulk.limiter")
 LOOK_AGAIN = 0.5
 """Seconds after which the journal is asked again at the latest, so that a limit that an operator
 changes, or a rest that another process was told, is known in time."""
+
+_NEWEST = 0.1
+"""What the newest lease counts for in how long they take."""
 
 _CATCH_UP = 4.0
 """Overdue slots leave at so many times the rate."""
@@ -36,14 +40,43 @@ _AT_ONCE = 0.02
 class Tokens(Protocol):
     """Where the slots of one endpoint come from, for one process."""
 
-    async def lease(self, wants: Sequence[int]) -> Lease:
-        """Return slots for the first of the requests that wait, given the calls of each."""
+    async def lease(self, wants: Sequence[int], delay: float) -> Lease:
+        """Return slots for the first of the requests that wait, given the calls of each.
+
+        `delay` is how many seconds that takes, as it has shown so far.
+        """
 
     async def said_no(self, no: No, back_off: BackOff) -> Throttle:
         """Take note that the endpoint said "too many"; return how it is held back now."""
 
     async def leave(self) -> None:
         """Say that this process asks for no more."""
+
+
+class _Slot(NamedTuple):
+    at: float
+    until: float
+
+
+class _Delay:
+    """How long a lease takes on the average; the highest that it was within `MEMORY` seconds.
+
+    A slot that was used late for it must find its minute as it was granted.
+    """
+
+    def __init__(self) -> None:
+        self._mean = self._most = self._before = 0.0
+        self._until = 0.0
+
+    @property
+    def seconds(self) -> float:
+        return max(self._most, self._before)
+
+    def note(self, seconds: float, now: float) -> None:
+        self._mean += _NEWEST * (seconds - self._mean)
+        if now > self._until:
+            self._before, self._most, self._until = self._most, 0.0, now + MEMORY
+        self._most = max(self._most, self._mean)
 
 
 class Limiter:
@@ -53,11 +86,12 @@ class Limiter:
         """Take slots from `tokens`; `clock` tells the time that they are of, in seconds."""
         self._tokens = tokens
         self._clock = clock
-        self._waiting: deque[tuple[int, asyncio.Future[float]]] = deque()
+        self._waiting: deque[tuple[int, asyncio.Future[_Slot]]] = deque()
         self._someone_waits = asyncio.Event()
-        self._spare: deque[tuple[int, float]] = deque()
+        self._spare: deque[tuple[int, _Slot]] = deque()
         """Slots whose request was given up while they were fetched, with the calls they are for."""
         self._lease: Lease | None = None
+        self._delay = _Delay()
         self._free_until = 0.0
         self._spread: tuple[Limits, AsyncLimiter | None] = (Limits(), None)
         self._task: asyncio.Task[None] | None = None
@@ -84,32 +118,30 @@ class Limiter:
         return self._lease.rate if self._lease is not None else None
 
     async def acquire(self, calls: int, *, again: bool = False) -> float:
-        """Wait for a slot for a request of so many calls; return it, for `stale`.
+        """Wait for a slot for a request of so many calls; return until when it may be used.
 
         With `again` it is in place of one that has grown stale, and its turn comes first. May be
         cancelled while it waits. Raises JournalError if the journal fails.
         """
         if self._clock() < self._free_until:
-            return self._clock()
+            return math.inf
         slot = self._take_spare(calls)
         if slot is None:
-            future: asyncio.Future[float] = asyncio.get_running_loop().create_future()
+            future: asyncio.Future[_Slot] = asyncio.get_running_loop().create_future()
             (self._waiting.appendleft if again else self._waiting.append)((calls, future))
             self._someone_waits.set()
             slot = await future
-        wait = slot - self._clock()
+        wait = slot.at - self._clock()
         if wait > 0:
             await asyncio.sleep(wait)
         spread = self._spread[1]
         if spread is not None:
             await spread.acquire(calls if self._by_calls else 1)
-        return slot
+        return slot.until
 
-    def stale(self, slot: float) -> bool:
+    def stale(self, until: float) -> bool:
         """Say whether a slot is too old to be used: another must be acquired in its place."""
-        if self._lease is None or self._lease.rate.limits == Limits():
-            return False
-        return self._clock() > slot + self._lease.life
+        return self._clock() > until
 
     async def said_no(self, no: No, back_off: BackOff) -> float:
         """Tell all processes that the endpoint said "too many"; return the seconds to rest."""
@@ -127,16 +159,20 @@ class Limiter:
             if not self._waiting:
                 self._someone_waits.clear()
                 continue
-            wants = [calls for calls, _ in self._waiting]
             try:
-                lease = await self._tokens.lease(wants)
+                await self._ask()
             except Exception as error:  # noqa: BLE001 - whoever waits must hear of it
                 self._fail(error)
-                continue
-            self._take(lease, wants)
-            wait = lease.ask_at - self._clock()
-            if wait > 0:
-                await asyncio.sleep(min(wait, LOOK_AGAIN))
+
+    async def _ask(self) -> None:
+        """Ask for slots for all who wait, hand out what there is, and wait until more is due."""
+        wants, began = [calls for calls, _ in self._waiting], self._clock()
+        lease = await self._tokens.lease(wants, self._delay.seconds)
+        self._delay.note(self._clock() - began, self._clock())
+        self._take(lease, wants)
+        wait = lease.ask_at - self._clock()
+        if wait > 0:
+            await asyncio.sleep(min(wait, LOOK_AGAIN))
 
     def _fail(self, error: Exception) -> None:
         while self._waiting:
@@ -149,12 +185,13 @@ class Limiter:
             log.warning("limit.seems_lower", what=lease.rate.advice)
         self._lease = lease
         self._shape(lease.rate.limits)
-        for room, slot in zip(wants, lease.slots, strict=False):
-            self._give(room, slot)
-        if lease.rate.limits == Limits() and lease.rest_until <= self._clock():
+        free = lease.rate.limits == Limits()
+        for room, at in zip(wants, lease.slots, strict=False):
+            self._give(room, _Slot(at, math.inf if free else at + lease.life))
+        if free and lease.rest_until <= self._clock():
             self._free_until = self._clock() + LOOK_AGAIN
 
-    def _give(self, room: int, slot: float) -> None:
+    def _give(self, room: int, slot: _Slot) -> None:
         """Give a slot for so many calls to the first who waits; keep it if that one needs more."""
         while self._waiting and self._waiting[0][1].done():
             self._waiting.popleft()  # given up meanwhile
@@ -163,10 +200,10 @@ class Limiter:
         else:
             self._spare.append((room, slot))
 
-    def _take_spare(self, calls: int) -> float | None:
+    def _take_spare(self, calls: int) -> _Slot | None:
         while self._spare and not self._waiting:
             room, slot = self._spare.popleft()
-            if calls <= room and not self.stale(slot):
+            if calls <= room and not self.stale(slot.until):
                 return slot
         return None
 

@@ -19,10 +19,11 @@ a bucket: 60 / W of the limit is filled, 99.2 % with the default headroom of 0.5
 which a judge with another window can check: in any T seconds arrive at most
 ceil(limit x (T + headroom) / W).
 
-*Calls.* A request of c calls is followed by c x W / limit seconds without a slot. That alone would
-allow almost one batch too many, because batches are lumps: an interval may begin just before one
-and end just after one. Taking 500 off the limit would cost 1.7 % of 30,000. So what was granted in
-the last W seconds is kept, and a slot is put off until the sum with it is within the limit again.
+*Calls.* They have a pace of their own: a request of c calls moves it on by c x W / limit seconds,
+and no slot is before it by more than a full batch. A pace alone would allow one batch too many:
+batches are lumps, and an interval may begin just before one and end just after one. Taking 500 off
+the limit would cost 1.7 % of 30,000. So what was granted in the last W seconds is kept, and a slot
+is put off until the sum with it is within the limit again.
 
 Slots are granted for requests that wait, no further ahead than `ahead`, and expire after `life`, so
 that they can't be hoarded; a process that dies takes a few with it. A process that comes late finds
@@ -45,7 +46,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from phonon_bulk.batch import MAX_CALLS
-from phonon_bulk.throttle import SLOWEST, WINDOW, Throttle
+from phonon_bulk.throttle import LONGEST_RETRY_AFTER, SLOWEST, WINDOW, Throttle
 
 IDLE = 10.0
 """Seconds without a slot after which the ramp begins anew."""
@@ -56,6 +57,13 @@ long one that nobody with a right to it has come for is free to all."""
 
 _CATCH_UP = 0.985
 _RAMP_FROM = 0.1
+MEMORY = 100.0
+"""Seconds for which the limits of a process hold that asks no more and did not say so: as long as
+its requests may share a minute with others, the longest headroom included."""
+
+_SOON, _LATER = 0.005, 0.0125
+"""Seconds after which it may ask again at the earliest: if it got all it wanted, if it did not."""
+
 _ASKING = 1.0
 """Seconds for which a process counts among those that ask, after it could have asked again."""
 
@@ -146,8 +154,8 @@ class Bucket:
 
     last_at: float = 0.0
     """The last slot."""
-    last_calls: int = 0
-    """How many calls it was for."""
+    calls_at: float = 0.0
+    """Where the pace of the calls stands."""
     began_at: float = 0.0
     """When the ramp began."""
     hold_until: float = 0.0
@@ -171,6 +179,8 @@ class Rate:
     """What the settings should say, if what was let through is far below what they say."""
     by_hand: bool = False
     """Whether an operator has set them, over the settings."""
+    rests: float = 0.0
+    """Seconds for which the endpoint is left alone before anything is sent again."""
 
     @property
     def present(self) -> Limits:
@@ -236,76 +246,99 @@ def grant(
     60 + 2 x headroom seconds at least (a slot may be granted late), as (slot, calls) in order, and
     may be empty where calls are not limited.
     """
-    own, asking = _take_part(senders, ask, now)
-    headroom = max(sender.headroom for sender in asking)
-    limits = limits_in_force(bucket, asking)
-    bucket = _woken(bucket, limits, headroom, now)
+    before = bucket
+    own, known = _take_part(senders, ask, now)
+    asking = [sender for sender in known if sender.until > now or sender is own]
+    headroom = max(sender.headroom for sender in known)
+    limits = limits_in_force(bucket, known)
+    bucket, idle = _woken(bucket, limits, headroom, now)
     factor, why = rate_at(bucket, limits, ask.ramp, now)
     costs = _Cost(limits, factor, window_of(headroom))
     share = _share(own, asking)
-    window = _Window(spent, limits.calls, costs.window)
-    rest_until = max(bucket.hold_until, bucket.throttle.rest_until if bucket.throttle else 0.0)
+    window = _Window(spent, limits.calls, costs.window, now)
+    rest_until = rest_of(bucket, now)
     grace, ahead, free = _GRACE * headroom, _AHEAD * headroom, _FREE * headroom
     # Nobody saves up a right to slots, nor pays later for those that nobody else wanted.
     most = now + ahead + costs.of(MAX_CALLS) / share
     own = replace(own, next_at=min(max(own.next_at, now - grace), most))
     others_at = max(now - grace, _next_of_others(asking, own))
+    # A pace that was put down at a lower rate is worth no more than now.
+    bucket = replace(bucket, calls_at=min(bucket.calls_at, now + ahead + 2 * costs.batch))
     slots: list[tuple[float, int]] = []
-    ask_at, lost_from = now, now - free
+    ask_at, lost_from = now + min(_SOON, ahead / 10), now - free
     for calls in ask.wants:
         at = max(
-            bucket.last_at + costs.of(bucket.last_calls) if bucket.last_at else now,
+            now if idle else bucket.last_at + costs.request,
+            bucket.calls_at - costs.batch,
             now - grace,
             window.room_from(calls),
             rest_until,
         )
         if at > now + ahead:
-            ask_at = at - ahead / 2
+            ask_at = max(at - ahead / 2, now + min(_LATER, ahead / 4))
             break
         if own.next_at > others_at + ahead:
             if at > lost_from:
-                ask_at = at + free
+                ask_at = max(at + free, now + min(_LATER, ahead / 4))
                 break
             lost_from = now  # all that is late is free, not one slot at a time
         own = replace(own, next_at=own.next_at + costs.of(calls) / share)
-        bucket = replace(bucket, last_at=at, last_calls=calls)
+        calls_at = max(bucket.calls_at, at) + costs.calls(calls)
+        bucket, idle = replace(bucket, last_at=at, calls_at=calls_at), False
         window.add(at, calls)
         slots.append((at, calls))
-        ask_at = at - ahead / 2
-    ask_at = max(ask_at, now + ahead / 4)
+        ask_at = max(ask_at, at - ahead / 2)
+    if not slots:  # the ramp begins with the first slot, not with the first who asks
+        bucket = replace(bucket, began_at=before.began_at)
     own = replace(own, until=ask_at + _ASKING, waits=len(slots) < len(ask.wants))
+    rests = max(0.0, rest_until - now)
     lease = Lease(
         slots=[at for at, _ in slots],
         life=_LIFE * headroom,
         ask_at=ask_at,
-        rate=Rate(limits, factor, why, by_hand=bucket.ordered != Limits()),
+        rate=Rate(limits, factor, why, by_hand=bucket.ordered != Limits(), rests=rests),
         rest_until=rest_until,
     )
     return Granted(lease, bucket, own, slots)
 
 
 def _take_part(senders: Iterable[Sender], ask: Ask, now: float) -> tuple[Sender, list[Sender]]:
-    """Return the sender that asks, as it is now, and all that are asking, it among them."""
+    """Return the sender that asks, as it is now, and all whose requests may still arrive.
+
+    A process whose workers all wait for answers does not ask for a while; its limits and its
+    headroom hold all the same.
+    """
     others, next_at = [], 0.0
     for sender in senders:
         if sender.owner == ask.owner:
             next_at = sender.next_at
-        elif sender.until > now:
+        elif now - MEMORY < sender.until < now + MEMORY:
             others.append(sender)
     own = Sender(ask.owner, ask.run, ask.weight, ask.limits, ask.headroom, next_at)
     return own, [*others, own]
 
 
-def _woken(bucket: Bucket, limits: Limits, headroom: float, now: float) -> Bucket:
-    """Return the bucket as it is found: after idleness, or after the clock was set back."""
+def _woken(bucket: Bucket, limits: Limits, headroom: float, now: float) -> tuple[Bucket, bool]:
+    """Return the bucket as it is found, and whether nothing was sent for a while.
+
+    If the clock was set back, a whole window is held, and what was granted before is void.
+    """
+    width = window_of(headroom)
     if bucket.last_at > now + WINDOW:
-        return replace(bucket, last_at=now, hold_until=now + window_of(headroom))
-    if bucket.hold_until > now + window_of(headroom):
-        bucket = replace(bucket, hold_until=now + window_of(headroom))
-    costs = _Cost(limits, 1.0, window_of(headroom))
-    if now - bucket.last_at - costs.of(bucket.last_calls) > IDLE:
-        return replace(bucket, began_at=now)
-    return bucket
+        return replace(bucket, last_at=now, calls_at=now, hold_until=now + width), False
+    if bucket.hold_until > now + width:
+        bucket = replace(bucket, hold_until=now + width)
+    held = 1.0 if bucket.throttle is None else bucket.throttle.at_time(now)
+    cost = _Cost(limits, held, width).request
+    if now - bucket.last_at - cost <= IDLE:
+        return bucket, False
+    return replace(bucket, began_at=now), True
+
+
+def rest_of(bucket: Bucket, now: float) -> float:
+    """Return until when an endpoint is left alone altogether."""
+    told = bucket.throttle.rest_until if bucket.throttle is not None else 0.0
+    return max(bucket.hold_until, min(told, now + LONGEST_RETRY_AFTER))
 
 
 def rate_at(bucket: Bucket, limits: Limits, ramp: float, now: float) -> tuple[float, str | None]:
@@ -340,21 +373,35 @@ class _Cost:
 
     def __init__(self, limits: Limits, factor: float, window: float) -> None:
         self.window = window
-        self._request = 0.0 if limits.requests is None else window / limits.requests / factor
+        self.request = 0.0 if limits.requests is None else window / limits.requests / factor
         # A little faster than the limit allows: what was granted in the last W seconds has the last
         # word, and the time for which it puts a slot off could not be made good otherwise.
         self._call = 0.0 if limits.calls is None else _CATCH_UP * window / limits.calls / factor
 
+    @property
+    def batch(self) -> float:
+        """Those of a full batch's calls."""
+        return self.calls(MAX_CALLS)
+
+    def calls(self, calls: int) -> float:
+        """Those of so many calls, at the pace of the calls."""
+        return calls * self._call
+
     def of(self, calls: int) -> float:
-        return max(self._request, calls * self._call)
+        """Those of one request, in the unit that is scarcer."""
+        return max(self.request, self.calls(calls))
 
 
 class _Window:
     """What was granted in the last W seconds, and when there is room for more."""
 
-    def __init__(self, spent: Iterable[tuple[float, int]], limit: int | None, width: float) -> None:
+    def __init__(
+        self, spent: Iterable[tuple[float, int]], limit: int | None, width: float, now: float
+    ) -> None:
         self._limit, self._width = limit, width
-        self._spent = deque(spent) if limit is not None else deque()
+        # What lies further ahead is from before a clock was set back.
+        kept = (one for one in spent if one[0] <= now + WINDOW)
+        self._spent = deque(kept if limit is not None else ())
         self._sum = sum(calls for _, calls in self._spent)
         self._from = 0.0
 

@@ -41,6 +41,9 @@ SLOWEST = 60
 """Requests a minute below which the rate is not lowered (nor below a tenth of the limit, if that is
 less): from there on the rests do what is needed, and the end of the trouble is noticed."""
 
+FORGET = 600.0
+"""Seconds after which a no is of another day, if the rate is the full one again."""
+
 _RAISED = 1.5
 """A rate so many times what was let through before: that was not the true limit."""
 
@@ -115,7 +118,7 @@ class Throttle:
         """Return the factor of the limit in force that holds at `now`, from 0 to 1."""
         since = max(0.0, now - self.at)
         top = max(self.factor, self.good)
-        stay = min(STAY * 2.0 ** (self.noes - 1), LONGEST_STAY)
+        stay = min(STAY * 2.0 ** min(self.noes - 1, 10), LONGEST_STAY)
         if since < CLIMB:
             now_is = self.factor + (top - self.factor) * since / CLIMB
         else:
@@ -128,11 +131,13 @@ def after_no(
 ) -> Throttle:
     """Return how the endpoint is held back after it has said no to a request.
 
-    Requests that were under way together when it began to say no count as one.
+    Requests that were under way together when it began to say no count as one, and so do those
+    that left before all processes had heard of the rest.
     """
-    if before is not None and no.sent_at <= before.at:
-        return _rested(before, until=_retry_at(no, now))
-    if before is not None and seen.since_last_no and before.at_time(now) >= 1.0:
+    if before is not None and counts_as_one(before, no):
+        return rested(before, no, now)
+    forgiven = before is not None and before.at_time(now) >= 1.0
+    if before is not None and forgiven and (seen.since_last_no or now - before.at > FORGET):
         before = None
     in_a_row = 1 if before is None or seen.since_last_no else before.in_a_row + 1
     factor = 1.0 if before is None else before.at_time(now)
@@ -169,10 +174,22 @@ def _retry_at(no: No, now: float) -> float | None:
     return now + min(max(0.0, no.retry_after), LONGEST_RETRY_AFTER)
 
 
-def _rested(throttle: Throttle, until: float | None) -> Throttle:
-    if until is None or until <= throttle.rest_until:
-        return throttle
-    return replace(throttle, rest_until=until)
+def counts_as_one(before: Throttle, no: No) -> bool:
+    """Say whether a request was under way already when the endpoint said no before."""
+    return no.sent_at <= max(before.at, before.rest_until)
+
+
+def rested(before: Throttle, no: No, now: float) -> Throttle:
+    """Return how it is held back after one more no that counts as one with the last."""
+    until = _retry_at(no, now)
+    if until is None or until <= before.rest_until:
+        return before
+    return replace(before, rest_until=until)
+
+
+def relieved(throttle: Throttle) -> Throttle:
+    """Return a throttle that only rests: what it knew was a part of limits that hold no more."""
+    return replace(throttle, factor=1.0, good=1.0, noes=1, in_a_row=1)
 
 
 _NEARLY = 0.1

@@ -36,7 +36,7 @@ class Shared:
         granted = grant(self.bucket, list(self.senders.values()), self.spent, ask, now)
         self.bucket = granted.bucket
         self.senders[ask.owner] = granted.sender
-        for at, calls in granted.spent if ask.limits.calls is not None else ():
+        for at, calls in granted.spent:
             # By the sixteenth of a second, as the journal keeps it.
             same = bool(self.spent) and int(self.spent[-1][0] * 16) == int(at * 16)
             self.spent.append((at, calls + (self.spent.pop()[1] if same else 0)))
@@ -74,10 +74,11 @@ class SharedTokens:
     ask: Ask
     latency: float = 0.0
 
-    async def lease(self, wants: Sequence[int]) -> Lease:
+    async def lease(self, wants: Sequence[int], delay: float) -> Lease:
         """See `Tokens`."""
+        headroom = self.ask.headroom + 2 * delay
         await asyncio.sleep(self.latency / 2)
-        lease = self.shared.lease(replace(self.ask, wants=wants), now())
+        lease = self.shared.lease(replace(self.ask, wants=wants, headroom=headroom), now())
         await asyncio.sleep(self.latency / 2)
         return lease
 

@@ -1,6 +1,6 @@
 """What `phonon-bulk limit` does: whose limit, what is ordered, what holds now."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -58,6 +58,8 @@ def wanted(requests: int | None, calls: int | None, *, lift: bool) -> Limits | N
 
 async def order(settings: Settings, whose: Whose, limits: Limits) -> None:
     """Put limits in force, or lift them, in the name of whoever runs this."""
+    if limits == Limits() and not settings.journal_path.exists():
+        return  # there is nothing to lift
     async with open_journal(settings) as journal:
         await journal.order_limits(
             whose.account,
@@ -74,16 +76,21 @@ def look(settings: Settings, whose: Whose) -> dict[str, Any]:
     try:
         with SqliteBooks(settings.journal_path) as books, books.snapshot():
             rate = books.rate(whose.account, whose.endpoint)
+            used = books.is_used(whose.account, whose.endpoint)
             changes = books.limit_changes()
     except JournalUnusable:
         if settings.journal_path.exists():
             raise
-        rate, changes = None, []  # nothing was ever sent
+        rate, used, changes = None, False, []  # nothing was ever sent
+    if rate is None:
+        rate = Rate(whose.settings)
+    elif not (used or rate.by_hand):  # what held last is of no more interest
+        rate = replace(rate, limits=whose.settings)
     ours = [c for c in changes if (c.account, c.endpoint) == (whose.account, whose.endpoint)]
     return {
         "account": whose.account,
         "endpoint": whose.endpoint,
-        **limit_of(rate or Rate(whose.settings)),
+        **limit_of(rate),
         "changes": [
             {
                 "at": datetime.fromtimestamp(change.at).astimezone().isoformat(timespec="seconds"),

@@ -51,6 +51,9 @@ is not a bad row, but something all rows share, and splitting every batch would 
 call."""
 
 
+_PATIENCE = 10.0
+"""Seconds for which a request that is connected waits for another slot in place of a stale one."""
+
 _TOLD_TO_STOP = "told to stop before it was sent"
 
 
@@ -290,31 +293,35 @@ class Dispatcher:
         self.tally.in_doubt -= claim.calls if claim.batch in self._doubted_here else 0
         return True
 
-    async def _granted(self, claim: Claim, *, again: bool = False) -> float | None:
-        """Wait for the slot of a batch; return it, or None if told to stop.
+    async def _granted(
+        self, claim: Claim, *, again: bool = False, patience: float = math.inf
+    ) -> float | None:
+        """Wait for the slot of a batch; return until when it may be used.
 
-        When it is too late for the run the wait is over too, and who waited looks at the time.
+        None if told to stop, if it is too late for the run, or out of patience (seconds).
         """
         if self._ended.is_set():
             return None
-        left = self._left()
+        wait = max(0.0, min(self._left(), patience))
         slot = self._limiter.acquire(claim.calls, again=again)
-        if left == math.inf:
+        if wait == math.inf:
             return await self._until_cancelled(slot, self._waits)
         try:
-            return await self._until_cancelled(asyncio.wait_for(slot, max(left, 0)), self._waits)
+            return await self._until_cancelled(asyncio.wait_for(slot, wait), self._waits)
         except TimeoutError:
-            return self._clock().steady
+            return None
 
     async def _post(self, claim: Claim, calls: bytes, slot: float, marked_at: float) -> Answer:
         """Post a batch that is marked as sending, with another slot if its own has grown stale."""
 
         async def held() -> bool:
+            usable: float | None = slot
             # It may be the connection that took long; it is there now, and worth to be kept.
-            if self._limiter.stale(slot) and await self._granted(claim, again=True) is None:
-                return False
+            while usable is not None and self._limiter.stale(usable):
+                usable = await self._granted(claim, again=True, patience=_PATIENCE)
             held_until = max(marked_at, self._renewed_at) + self.pace.lease
-            return self._clock().steady < held_until and not self._past(claim)
+            in_time = self._clock().steady < held_until and not self._past(claim)
+            return usable is not None and in_time
 
         if self._aborted:
             return Answer(Verdict.HELD_BACK, _TOLD_TO_STOP)

@@ -7,6 +7,9 @@ from phonon_bulk.journal import Journal
 from phonon_bulk.schedule import Ask, Lease
 from phonon_bulk.throttle import BackOff, No, Throttle
 
+_MOST_HEADROOM = 30.0
+"""Seconds; as in the settings."""
+
 
 class JournalTokens:
     """`limiter.Tokens` out of a journal."""
@@ -16,9 +19,11 @@ class JournalTokens:
         self._journal = journal
         self._ask = ask
 
-    async def lease(self, wants: Sequence[int]) -> Lease:
-        """See `Tokens`."""
-        return await self._journal.lease(replace(self._ask, wants=wants), self._journal.now)
+    async def lease(self, wants: Sequence[int], delay: float) -> Lease:
+        """See `Tokens`. A slow journal needs headroom: for the lease, and for the mark after it."""
+        headroom = min(self._ask.headroom + 2 * delay, _MOST_HEADROOM)
+        ask = replace(self._ask, wants=wants, headroom=headroom)
+        return await self._journal.lease(ask, self._journal.now)
 
     async def said_no(self, no: No, back_off: BackOff) -> Throttle:
         """See `Tokens`."""

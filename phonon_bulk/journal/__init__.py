@@ -288,5 +288,8 @@ class Books(Protocol):
     def rate(self, account: str, endpoint: str) -> Rate | None:
         """Return how fast an endpoint may be used just now; None if nothing was sent to it."""
 
+    def is_used(self, account: str, endpoint: str) -> bool:
+        """Say whether somebody sends to an endpoint, or did within the last minute."""
+
     def limit_changes(self) -> list[LimitChange]:
         """Return which limits were in force from when on, in that order."""

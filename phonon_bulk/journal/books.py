@@ -129,6 +129,11 @@ class SqliteBooks:
         now = read_clock(self._connection).now().steady
         return buckets.present(self._connection, account, endpoint, now)
 
+    def is_used(self, account: str, endpoint: str) -> bool:
+        """See `Books`."""
+        now = read_clock(self._connection).now().steady
+        return buckets.is_used(self._connection, account, endpoint, now)
+
     def limit_changes(self) -> list[LimitChange]:
         """See `Books`."""
         changes = []

@@ -5,6 +5,7 @@ what they need to know, and what is to be kept of it.
 """
 
 import sqlite3
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -14,6 +15,7 @@ from phonon_bulk.errors import TransitionError
 from phonon_bulk.journal.clock import Moment
 from phonon_bulk.journal.statements import SQL
 from phonon_bulk.schedule import (
+    MEMORY,
     Ask,
     Bucket,
     Granted,
@@ -23,6 +25,7 @@ from phonon_bulk.schedule import (
     Sender,
     grant,
     rate_at,
+    rest_of,
     window_of,
 )
 from phonon_bulk.throttle import (
@@ -33,15 +36,15 @@ from phonon_bulk.throttle import (
     Throttle,
     advice,
     after_no,
+    counts_as_one,
+    relieved,
+    rested,
 )
 
 Connection = sqlite3.Connection
 
 _TICKS = 16
 """A second has so many ticks; what is spent is kept by the tick."""
-
-_FORGET_SENDERS = 60.0
-"""Seconds after which a process that asks no more is forgotten."""
 
 
 def lease(db: Connection, ask: Ask, now: Moment) -> Lease:
@@ -50,13 +53,27 @@ def lease(db: Connection, ask: Ask, now: Moment) -> Lease:
     db.execute(SQL["open_bucket"], of)
     bucket = bucket_of(db.execute(SQL["bucket"], of).fetchone())
     senders = [_sender(row) for row in db.execute(SQL["senders"], of)]
+    granted = grant(bucket, senders, _spent(db, of, bucket, senders, ask, now), ask, now.steady)
+    _keep(db, of, bucket, granted, now)
+    _note_limits(db, of, granted.lease.rate.limits, bucket, now)
+    return _with_advice(granted.lease, granted.bucket.throttle, ask.endpoint)
+
+
+def _spent(
+    db: Connection,
+    of: dict[str, str],
+    bucket: Bucket,
+    senders: Sequence[Sender],
+    ask: Ask,
+    now: Moment,
+) -> list[tuple[float, int]]:
+    """Return what was granted in the last minute and a little more, where calls are limited."""
+    limits = [ask.limits, bucket.ordered, *(sender.limits for sender in senders)]
+    if all(limit.calls is None for limit in limits):
+        return []
     headroom = max([ask.headroom, *(sender.headroom for sender in senders)])
     since = now.steady - window_of(headroom) - headroom  # a slot may be granted up to that late
-    spent = [(row["at"], row["calls"]) for row in db.execute(SQL["spent"], {**of, "since": since})]
-    granted = grant(bucket, senders, spent, ask, now.steady)
-    _keep(db, of, bucket, granted, now)
-    _note_limits(db, of, granted.lease.rate.limits, bucket.ordered, now)
-    return _with_advice(granted.lease, granted.bucket.throttle, ask.endpoint)
+    return [(row["at"], row["calls"]) for row in db.execute(SQL["spent"], {**of, "since": since})]
 
 
 def _keep(
@@ -66,34 +83,43 @@ def _keep(
     values = {
         **of,
         "last_at": bucket.last_at,
-        "last_calls": bucket.last_calls,
+        "calls_at": bucket.calls_at,
         "began_at": bucket.began_at,
         "hold_until": bucket.hold_until,
         "after": before.last_at,
     }
     if db.execute(SQL["grant"], values).rowcount != 1:
         raise TransitionError("another process was granted the same slots")
-    of_sender = {**asdict(replace(sender, limits=Limits())), **asdict(sender.limits), **of}
-    db.execute(SQL["forget_senders"], {**of, "owner": "", "before": now.steady - _FORGET_SENDERS})
-    db.execute(SQL["keep_sender"], {k: v for k, v in of_sender.items() if k != "limits"})
-    if granted.lease.rate.limits.calls is None:
-        return
+    fields = {name: getattr(sender, name) for name in Sender.__slots__ if name != "limits"}
+    db.execute(SQL["keep_sender"], {**fields, **asdict(sender.limits), **of})
+    db.execute(SQL["forget_senders"], {**of, "owner": "", "before": now.steady - MEMORY})
+    ticks: dict[int, tuple[float, int]] = {}
     for at, calls in granted.spent:
-        db.execute(SQL["spend"], {**of, "tick": int(at * _TICKS), "at": at, "calls": calls})
-    oldest = int((now.steady - 2 * WINDOW) * _TICKS)
-    db.execute(SQL["forget_spent"], {**of, "tick": oldest})
+        tick = int(at * _TICKS)
+        ticks[tick] = (at, calls + ticks.get(tick, (0.0, 0))[1])
+    for tick, (at, calls) in ticks.items():
+        db.execute(SQL["spend"], {**of, "tick": tick, "at": at, "calls": calls})
+    oldest, newest = now.steady - 2 * WINDOW, now.steady + WINDOW
+    values = {**of, "oldest": int(oldest * _TICKS), "newest": int(newest * _TICKS)}
+    db.execute(SQL["forget_spent"], values)
 
 
 def _note_limits(
-    db: Connection, of: dict[str, str], limits: Limits, ordered: Limits, now: Moment
+    db: Connection, of: dict[str, str], limits: Limits, bucket: Bucket, now: Moment
 ) -> None:
     """Write down which limits hold from now on, if others did before."""
     noted = noted_limits(db, of["account"], of["endpoint"])
     if noted == limits:
         return
-    why = "settings" if ordered == Limits() else "settings, and what was set by hand"
+    why = "settings" if bucket.ordered == Limits() else "settings, and what was set by hand"
     values = {**of, **asdict(limits), "at": now.wall, "steady": now.steady, "why": why}
     db.execute(SQL["note_limits"], values)
+    if bucket.throttle is not None:
+        db.execute(SQL["throttle"], {**of, "throttle": _as_json(relieved(bucket.throttle))})
+
+
+def _as_json(throttle: Throttle) -> str:
+    return orjson.dumps(asdict(throttle)).decode()
 
 
 def noted_limits(db: Connection, account: str, endpoint: str) -> Limits | None:
@@ -118,10 +144,14 @@ def said_no(
     of = {"account": account, "endpoint": endpoint}
     db.execute(SQL["open_bucket"], of)
     before = bucket_of(db.execute(SQL["bucket"], of).fetchone()).throttle
-    limits = noted_limits(db, account, endpoint) or Limits()
-    seen = _let_through(db, of, limits, before, now.steady)
-    throttle = after_no(before, no, seen, now.steady, back_off)
-    db.execute(SQL["throttle"], {**of, "throttle": orjson.dumps(asdict(throttle)).decode()})
+    if before is not None and counts_as_one(before, no):  # many come at once, and are quick
+        throttle = rested(before, no, now.steady)
+    else:
+        limits = noted_limits(db, account, endpoint) or Limits()
+        seen = _let_through(db, of, limits, before, now.steady)
+        throttle = after_no(before, no, seen, now.steady, back_off)
+    if throttle != before:
+        db.execute(SQL["throttle"], {**of, "throttle": _as_json(throttle)})
     return throttle
 
 
@@ -147,9 +177,15 @@ def present(db: Connection, account: str, endpoint: str, now: float) -> Rate | N
         return None
     bucket = bucket_of(row)
     factor, why = rate_at(bucket, limits, 0.0, now)
-    rate = Rate(limits, factor, why, by_hand=bucket.ordered != Limits())
-    lease = Lease((), 0.0, 0.0, rate)
-    return _with_advice(lease, bucket.throttle, endpoint).rate
+    rests = max(0.0, rest_of(bucket, now) - now)
+    rate = Rate(limits, factor, why, by_hand=bucket.ordered != Limits(), rests=rests)
+    return _with_advice(Lease((), 0.0, 0.0, rate), bucket.throttle, endpoint).rate
+
+
+def is_used(db: Connection, account: str, endpoint: str, now: float) -> bool:
+    """Say whether somebody sends to an endpoint, or did just now."""
+    of = {"account": account, "endpoint": endpoint}
+    return any(row["until"] > now - WINDOW for row in db.execute(SQL["senders"], of))
 
 
 def leave(db: Connection, account: str, endpoint: str, owner: str) -> None:
@@ -170,11 +206,13 @@ def order(
     """Put an operator's limits in force over those of the settings; empty ones lift them."""
     of = {"account": account, "endpoint": endpoint}
     db.execute(SQL["open_bucket"], of)
-    db.execute(SQL["order_limits"], {**of, **asdict(limits)})
-    if limits == Limits():
-        why, in_force = f"lifted by {who}", settings
-    else:
-        why, in_force = f"set by {who}", settings.amended(limits)
+    bucket = bucket_of(db.execute(SQL["bucket"], of).fetchone())
+    lifted = limits == Limits()
+    ordered = limits if lifted else bucket.ordered.amended(limits)
+    # What the endpoint let through was a part of limits that hold no more.
+    throttle = None if bucket.throttle is None else _as_json(relieved(bucket.throttle))
+    db.execute(SQL["order_limits"], {**of, **asdict(ordered), "throttle": throttle})
+    in_force, why = settings.amended(ordered), f"{'lifted' if lifted else 'set'} by {who}"
     values = {**of, **asdict(in_force), "at": now.wall, "steady": now.steady, "why": why}
     db.execute(SQL["note_limits"], values)
 
@@ -184,8 +222,19 @@ def bucket_of(row: sqlite3.Row) -> Bucket:
     fields: dict[str, Any] = dict(row)
     ordered = Limits(fields.pop("ordered_requests"), fields.pop("ordered_calls"))
     throttle = fields.pop("throttle")
-    held = None if throttle is None else Throttle(**orjson.loads(throttle))
+    held = None if throttle is None else _throttle_of(throttle)
     return Bucket(**fields, ordered=ordered, throttle=held)
+
+
+def _throttle_of(text: str) -> Throttle | None:
+    """Return what `_as_json` wrote; None for what another version wrote differently.
+
+    That costs a "too many" more, and no journal must become useless for it.
+    """
+    try:
+        return Throttle(**orjson.loads(text))
+    except TypeError:
+        return None
 
 
 def _sender(row: sqlite3.Row) -> Sender:

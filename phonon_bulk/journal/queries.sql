@@ -344,13 +344,13 @@ INSERT INTO bucket (account, endpoint) VALUES (:account, :endpoint)
 ON CONFLICT (account, endpoint) DO NOTHING;
 
 -- name: bucket
-SELECT last_at, last_calls, began_at, hold_until, ordered_requests, ordered_calls, throttle
+SELECT last_at, calls_at, began_at, hold_until, ordered_requests, ordered_calls, throttle
   FROM bucket WHERE account = :account AND endpoint = :endpoint;
 
 -- name: grant
 -- Guarded by the slot that it continues from: two that decide at once can't both be granted.
 UPDATE bucket
-   SET last_at = :last_at, last_calls = :last_calls, began_at = :began_at, hold_until = :hold_until
+   SET last_at = :last_at, calls_at = :calls_at, began_at = :began_at, hold_until = :hold_until
  WHERE account = :account AND endpoint = :endpoint AND last_at = :after;
 
 -- name: senders
@@ -382,7 +382,8 @@ ON CONFLICT (account, endpoint, tick) DO UPDATE
    SET at = max(at, excluded.at), calls = calls + excluded.calls;
 
 -- name: forget_spent
-DELETE FROM spent WHERE account = :account AND endpoint = :endpoint AND tick < :tick;
+DELETE FROM spent WHERE account = :account AND endpoint = :endpoint
+   AND (tick < :oldest OR tick > :newest);
 
 -- name: limits_noted
 SELECT requests, calls, at, why FROM limit_change
@@ -396,7 +397,7 @@ VALUES (:account, :endpoint, :at, :steady, :requests, :calls, :why);
 SELECT account, endpoint, at, steady, requests, calls, why FROM limit_change ORDER BY steady, id;
 
 -- name: order_limits
-UPDATE bucket SET ordered_requests = :requests, ordered_calls = :calls
+UPDATE bucket SET ordered_requests = :requests, ordered_calls = :calls, throttle = :throttle
  WHERE account = :account AND endpoint = :endpoint;
 
 -- name: let_through

@@ -78,6 +78,7 @@ def limit_of(rate: Rate) -> dict[str, Any]:
         "why": rate.why,
         "advice": rate.advice,
         "by_hand": rate.by_hand,
+        "resting_seconds": round(rate.rests, 1),
     }
 
 
@@ -88,6 +89,8 @@ def limit_in_words(limit: dict[str, Any]) -> str:
     if limit["why"] is not None and set_to != Limits():
         now = Limits(limit["requests_per_minute_now"], limit["calls_per_minute_now"])
         text += f", now {now.in_words()}: {limit['why']}"
+    if limit["resting_seconds"]:
+        text += f"; the endpoint is left alone for {limit['resting_seconds']:g} s more"
     return text
 
 
@@ -194,7 +197,7 @@ def to_text(summary: Summary) -> str:
         rest = "resume reads on" if summary.state != "done" else "the rest was given up"
         lines += ["", f"  the list is read up to row {summary.rows:,} only; {rest}"]
     lines += ["", f"  {_figures(summary)}"]
-    if summary.limit and (summary.limit["why"] or summary.state != "done"):
+    if summary.limit and summary.state != "done":
         lines.append(f"  limit: {limit_in_words(summary.limit)}")
     lines += _why(summary)
     return "\n".join(lines)

@@ -13,6 +13,9 @@ from phonon_bulk.journal.evidence import Post
 from phonon_bulk.schedule import Limits
 from phonon_bulk.throttle import WINDOW
 
+KNOWN = 1.0
+"""Seconds within which all processes know of a limit that was changed."""
+
 SettingsLimits = Callable[[str], Limits]
 """The limits that are set now, by endpoint."""
 
@@ -47,8 +50,10 @@ def worst_windows(
 ) -> list[Window]:
     """Return the worst 60 seconds of each endpoint and unit; `posts` are in the order of time.
 
-    The worst is the one that exceeds its limit most, and if none does, the fullest. Where the
-    journal does not know which limits were in force, those of the settings stand for them.
+    The worst is the one that exceeds its limit most, and if none does, the fullest. The limit of a
+    window is the highest that was in force within it, or up to a second before: so long it may take
+    until all processes know of a change. Where the journal does not know which limits were in
+    force, those of the settings stand for them.
     """
     found: dict[tuple[str, str], _Endpoint] = {}
     for post in posts:
@@ -58,6 +63,21 @@ def worst_windows(
             found[key] = _Endpoint(post.account, post.endpoint, of_it, settings(post.endpoint))
         found[key].add(post)
     return [window for key in sorted(found) for window in found[key].windows()]
+
+
+class _SinceChange:
+    """What was sent in the 60 seconds that begin when a change of the limit was known to all."""
+
+    def __init__(self, begin: float) -> None:
+        self.begin = begin
+        self.first: Post | None = None
+        self.sums = {"requests": 0, "calls": 0}
+
+    def add(self, post: Post) -> None:
+        """Count one more request."""
+        self.first = self.first or post
+        self.sums["requests"] += 1
+        self.sums["calls"] += post.calls
 
 
 class _Endpoint:
@@ -72,6 +92,8 @@ class _Endpoint:
         self._limits += [change.limits for change in changes]
         self._posts: deque[Post] = deque()
         self._sums = {"requests": 0, "calls": 0}
+        # Windows that begin when a change is known to all: the posts before them are not theirs.
+        self._later = [_SinceChange(moment + KNOWN) for moment in self._moments[1:]]
         self._least = {
             unit: min((n for n in self._all(unit) if n is not None), default=math.inf)
             for unit in self._sums
@@ -90,16 +112,22 @@ class _Endpoint:
         for unit, most in self._sums.items():
             worst = self._worst.get(unit)
             if worst is None or most > worst.most or most > self._least[unit]:
-                self._compare(unit, most, worst, post.at)
+                self._compare(unit, most, self._posts[0], post.at)
+        self._later = [since for since in self._later if post.at < since.begin + WINDOW]
+        for since in self._later:
+            if post.at >= since.begin:
+                since.add(post)
+                for unit, most in since.sums.items():
+                    self._compare(unit, most, since.first or post, post.at)
 
     def _count(self, post: Post, sign: int) -> None:
         self._sums["requests"] += sign
         self._sums["calls"] += sign * post.calls
 
-    def _compare(self, unit: str, most: int, worst: Window | None, until: float) -> None:
-        first = self._posts[0]
-        limit = self._in_force(unit, first.at, until)
+    def _compare(self, unit: str, most: int, first: Post, until: float) -> None:
+        limit = self._in_force(unit, first.at - KNOWN, until)
         window = Window(self._account, self._endpoint, unit, most, first.wall, limit)
+        worst = self._worst.get(unit)
         if worst is None or _badness(window) > _badness(worst):
             self._worst[unit] = window
 

@@ -204,3 +204,48 @@ async def test_a_no_under_no_limit_only_rests(journal: Journal) -> None:
     assert held.rest_until == NOW + 5
     assert (await lease(journal, free, 1.0)).slots == []
     assert len((await lease(journal, free, 5.0)).slots) == 1
+
+
+async def test_new_limits_are_not_held_to_what_old_ones_taught(journal: Journal) -> None:
+    """Who follows the advice, by settings or by hand, has the limit at once; a rest stays."""
+    first = ask("a", 1, limits=Limits(requests=30_000))
+    await lease(journal, first)
+    for at in (1.0, 3.0):
+        no = No(NOW + at, 1.0, "HTTP 429")
+        await journal.said_no("default", "bulk", no, WAIT, Moment(NOW + at, NOW + at))
+    held = await lease(journal, first, 5.0)
+    assert held.rate.factor <= 0.5
+    advised = ask("b", 500, limits=Limits(30_000, 30_000))
+    await lease(journal, advised, 6.0)
+    assert (await lease(journal, advised, 8.0)).rate.factor == 1.0
+    no = No(NOW + 9.0, 1.0, "HTTP 429")
+    await journal.said_no("default", "bulk", no, WAIT, Moment(NOW + 9.0, NOW + 9.0))
+    await journal.order_limits(
+        "default",
+        "bulk",
+        Limits(requests=6000),
+        settings=Limits(),
+        who="x@y",
+        now=Moment(NOW + 9.1, NOW + 9.1),
+    )
+    assert (await lease(journal, advised, 9.5)).slots == []
+    assert (await lease(journal, advised, 10.5)).rate.factor == 1.0
+
+
+async def test_one_order_after_another(journal: Journal) -> None:
+    """The second leaves the first in force: it names another unit."""
+    moment = Moment(NOW, NOW)
+    for limits in (Limits(requests=100), Limits(calls=5000)):
+        await journal.order_limits(
+            "default", "bulk", limits, settings=Limits(), who="x@y", now=moment
+        )
+    assert (await lease(journal, ask("a", 1))).rate.limits == Limits(100, 5000)
+
+
+async def test_a_throttle_of_another_version(journal: SqliteJournal) -> None:
+    """What can't be read is forgotten; nothing else stops for it."""
+    await lease(journal, ask("a", 1))
+    await journal._writer.do(lambda db: db.execute("UPDATE bucket SET throttle = '{\"at\": 1}'"))
+    assert (await lease(journal, ask("a", 1), 1.0)).rate.factor == 1.0
+    with SqliteBooks(journal.path) as books:
+        assert books.rate("default", "bulk") is not None

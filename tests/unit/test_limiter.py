@@ -134,9 +134,9 @@ def test_overdue_slots_are_spread() -> None:
 class Broken(SharedTokens):
     """A journal that can't be written."""
 
-    async def lease(self, wants: Sequence[int]) -> Lease:
+    async def lease(self, wants: Sequence[int], delay: float) -> Lease:
         """Fail."""
-        raise JournalError(f"disk full, {len(wants)} wait")
+        raise JournalError(f"disk full, {len(wants)} wait for {delay}")
 
 
 def test_a_journal_that_fails_is_heard_by_all_who_wait() -> None:
@@ -152,6 +152,21 @@ def test_a_journal_that_fails_is_heard_by_all_who_wait() -> None:
     heard = run_virtual(main())
     assert len(heard) == 4
     assert all(isinstance(error, JournalError) for error in heard)
+
+
+def test_whoever_waits_hears_of_any_fault() -> None:
+    """Also of one that is our own: nobody waits for ever, and the next one is served."""
+
+    async def main() -> list[BaseException | float]:
+        async with limiter(Limits(600)) as slots:
+            shape, slots._shape = slots._shape, None  # type: ignore[method-assign, assignment]
+            heard = await asyncio.gather(slots.acquire(1), return_exceptions=True)
+            slots._shape = shape  # type: ignore[method-assign]
+            return [*heard, await slots.acquire(1)]
+
+    first, second = run_virtual(main())
+    assert isinstance(first, TypeError)
+    assert isinstance(second, float)
 
 
 def test_a_change_is_known_in_time() -> None:

@@ -203,6 +203,55 @@ def test_the_lowest_setting_holds() -> None:
     assert lease.rate.limits == Limits(30, 5000)
 
 
+def test_the_lowest_holds_while_its_workers_are_busy() -> None:
+    """A process that waits for answers and does not ask for a while has its limit all the same."""
+    low = Process(Limits(requests=60), run=1, workers=1, busy=3.0)
+    high = Process(Limits(requests=600), run=2, workers=30)
+    assert worst(simulate([low, high], 130))[0] <= 60
+    calls = Process(Limits(calls=30_000), run=1, workers=1, busy=3.0)
+    assert worst(simulate([calls, high], 130))[1] <= 30_000
+
+
+@pytest.mark.parametrize(
+    ("headroom", "latency"), [(5.0, 0.004), (30.0, 0.004), (0.5, 0.2), (0.05, 0.02)]
+)
+def test_a_large_headroom_or_a_slow_journal_costs_no_more_than_it_must(
+    headroom: float, latency: float
+) -> None:
+    """60 / (60 + headroom) of the limit is used, the time of two commits counted in."""
+    process = Process(
+        Limits(requests=6000), workers=64, headroom=headroom, latency=latency, busy=0.01
+    )
+    (_, used) = minutes(simulate([process], 121), 121)
+    assert used >= 0.97 * 6000 * 60 / window_of(headroom + 2 * latency)
+
+
+@pytest.mark.parametrize(
+    ("limits", "sizes"),
+    [
+        (Limits(600, 30_000), (500, 1, 1, 1, 1, 1)),
+        (Limits(300, 30_000), (500, 20, 310)),
+        (Limits(300, 30_000), (10,)),
+    ],
+)
+def test_the_scarcer_of_two_units_is_filled(limits: Limits, sizes: tuple[int, ...]) -> None:
+    """Each has its own pace: small requests take no time from the calls."""
+    arrivals = simulate([Process(limits, sizes=sizes, workers=32)], 181)
+    full = list(zip(minutes(arrivals, 181), minutes(arrivals, 181, of_calls=True), strict=True))[1:]
+    for requests, calls in full:
+        assert limits.part(requests, calls) >= 0.95
+        assert limits.part(requests, calls) <= 1.0
+
+
+def test_a_low_limit_does_not_wait_for_the_ramp() -> None:
+    """The first after idleness goes at once, however long the ramp's pace would have it wait."""
+    shared, low = Shared(), Limits(requests=1)
+    asked = ask("a", 1, limits=low, ramp=3.0)
+    assert len(shared.lease(asked, EPOCH).slots) == 1
+    waiting = [shared.lease(asked, EPOCH + second).slots for second in range(62, 80)]
+    assert sum(map(len, waiting)) == 1
+
+
 def test_an_order_goes_over_the_settings() -> None:
     """What an operator sets with `limit` holds, lower or higher; the other unit stays as it was."""
     shared = Shared()
@@ -242,6 +291,16 @@ def test_a_clock_that_was_set_back() -> None:
     first = next(n for n, lease in enumerate(seen) if lease.slots)
     assert window_of(0.5) - 1 <= first <= window_of(0.5) + 1
     assert sum(len(lease.slots) for lease in seen) <= 60
+
+
+def test_a_clock_that_was_set_back_where_calls_are_limited() -> None:
+    """What was granted at times that are to come is void."""
+    shared, limits = Shared(), Limits(calls=1000)
+    for second in range(60):
+        shared.lease(ask("a", 500, limits=limits), EPOCH + second)
+    back = EPOCH - 3600
+    seen = [shared.lease(ask("b", 500, limits=limits), back + second) for second in range(70)]
+    assert any(lease.slots for lease in seen)
 
 
 def test_a_clock_that_was_set_forward() -> None:

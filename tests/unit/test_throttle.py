@@ -96,7 +96,7 @@ def test_a_long_outage_forgets_nothing() -> None:
     nothing = replace(FULL, requests=0, calls=0, factor=0.0, since_last_no=False)
     held = after_no(None, no(), FULL, EPOCH, WAIT)
     for _ in range(20):
-        at = held.rest_until
+        at = held.rest_until + 0.01
         held = after_no(held, no(at), nothing, at, WAIT)
     assert held.factor <= 0.45
     assert held.at_time(held.at + CLIMB) == pytest.approx(0.9)
@@ -113,7 +113,7 @@ def test_the_factor_is_one(noes: list[tuple[float, float, bool]], chance: float)
     held: Throttle | None = None
     at = EPOCH
     for pause, factor, let in noes:
-        at += pause
+        at = max(at + pause, 0.0 if held is None else held.rest_until + 0.01)
         before = 1.0 if held is None else held.at_time(at)
         seen = LetThrough(5, 50, factor, 1e-6, at - 60, let)
         held = after_no(held, no(at), seen, at, BackOff(1, 60, chance))
@@ -122,6 +122,35 @@ def test_the_factor_is_one(noes: list[tuple[float, float, bool]], chance: float)
         growing = [held.at_time(at + seconds) for seconds in range(0, 4000, 50)]
         assert growing == sorted(growing)
         assert growing[-1] <= 1.0
+
+
+def test_an_hour_of_noes() -> None:
+    """However often it says no, the figures stay figures."""
+    held, at = after_no(None, no(), FULL, EPOCH, WAIT), EPOCH
+    for _ in range(3000):
+        at = held.rest_until + 0.01
+        held = after_no(held, no(at, retry_after=1), FULL, at, WAIT)
+    assert held.noes > 1100
+    assert 0 < held.at_time(at + 5000) <= 1
+
+
+def test_what_left_before_all_had_heard_counts_as_one() -> None:
+    """Another process may send for a moment more; that is no second no in a row."""
+    held = after_no(None, no(), FULL, EPOCH, WAIT)
+    late = after_no(held, no(EPOCH + 0.4), FULL, EPOCH + 0.5, WAIT)
+    assert (late.factor, late.in_a_row) == (0.5, 1)
+
+
+def test_a_no_of_another_day_is_forgotten() -> None:
+    """The first of the morning is a first one, whatever came of the last of the night."""
+    nothing = replace(FULL, requests=0, calls=0, factor=0.0, since_last_no=False)
+    held = after_no(None, no(), FULL, EPOCH, WAIT)
+    for _ in range(8):
+        at = held.rest_until + 0.01
+        held = after_no(held, no(at), nothing, at, WAIT)
+    morning = EPOCH + 8 * 3600
+    held = after_no(held, no(morning), replace(FULL, since_last_no=False), morning, WAIT)
+    assert (held.factor, held.in_a_row, held.rest_until) == (0.5, 1, morning + 1)
 
 
 HELD = Throttle(EPOCH, 0.002, 0.002, 60, 30_000, 2, 1, EPOCH, "HTTP 429")

@@ -6,7 +6,7 @@ CREATE TABLE bucket (
     account          TEXT NOT NULL,
     endpoint         TEXT NOT NULL CHECK (endpoint IN ('bulk', 'realtime')),
     last_at          REAL NOT NULL DEFAULT 0,    -- the last slot that was granted
-    last_calls       INTEGER NOT NULL DEFAULT 0, -- for how many calls
+    calls_at         REAL NOT NULL DEFAULT 0,    -- where the pace of the calls stands
     began_at         REAL NOT NULL DEFAULT 0,    -- when the ramp began
     hold_until       REAL NOT NULL DEFAULT 0,    -- no slot before
     ordered_requests INTEGER CHECK (ordered_requests > 0), -- what an operator has set, a minute

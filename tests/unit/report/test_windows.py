@@ -60,9 +60,17 @@ def test_the_limit_of_then() -> None:
 
 def test_the_higher_of_two_limits_within_a_window() -> None:
     """Sixty seconds in which a limit was lowered may hold what the higher one allowed."""
-    sent = posts(*range(30))
+    sent = posts(*range(24))
     assert not worst(sent, change(-10, requests=30), change(20, requests=5))["requests"].over
     assert not worst(sent, change(-10), change(20, requests=5))["requests"].over
+
+
+def test_windows_that_begin_with_a_change() -> None:
+    """Too much after a limit was lowered is found, though just before it more was allowed."""
+    lowered = (change(-10, requests=6000), change(0, requests=4))
+    sent = posts(-5, *(1.5 + n / 1000 for n in range(50)))
+    assert worst(sent, *lowered)["requests"].over
+    assert not worst(posts(-5, *(0.5 + n / 1000 for n in range(50))), *lowered)["requests"].over
 
 
 def test_settings_stand_in_for_what_is_not_recorded() -> None:
