@@ -164,7 +164,11 @@ class Desk:
 
     def end(self, process: "subprocess.Popen[str]") -> Ended:
         """Wait until a command has ended. Whatever it said holds no secret and no traceback."""
-        out, err = process.communicate(timeout=PATIENCE)
+        try:
+            out, err = process.communicate(timeout=PATIENCE)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            raise
         assert "Traceback" not in err
         assert SECURITY_ID not in out + err
         return Ended(process.returncode, out, err)

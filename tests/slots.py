@@ -31,7 +31,7 @@ class Shared:
 
     def lease(self, ask: Ask, now: float) -> Lease:
         """Grant slots, and keep that they are."""
-        while self.spent and self.spent[0][0] <= now - WINDOW - 2 * ask.headroom:
+        while self.spent and self.spent[0][0] <= now - 2 * WINDOW:
             self.spent.popleft()
         granted = grant(self.bucket, list(self.senders.values()), self.spent, ask, now)
         self.bucket = granted.bucket

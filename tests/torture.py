@@ -129,7 +129,9 @@ class Campaign:
             assert process.stdout is not None
             simulator = Simulator(process.stdout.readline().split()[-1])
             quick = {"replay_after": 0.1, "back_off_first": 0.05, "back_off_most": 0.2}
-            self.desk.settings(simulator.url, workers=4, sending=quick)
+            self.desk.settings(
+                simulator.url, workers=4, ramp=0, requests_per_minute=30_000, sending=quick
+            )
             self.desk.campaign(endpoint=self.chance.choice(["bulk", "realtime"]))
             self.desk.contacts(CALLS)
             self.kill_until_done(simulator)

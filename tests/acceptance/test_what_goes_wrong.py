@@ -107,7 +107,7 @@ def test_no_security_id(ready: Desk) -> None:
 
 def test_a_limit_too_small(desk: Desk) -> None:
     """Limits under which no batch could ever go out are named, not hung on."""
-    desk.settings(NOWHERE, calls_per_minute=500)
+    desk.settings(NOWHERE, calls_per_minute=499)
     desk.campaign()
     desk.contacts(3)
     unusable(desk, "endpoints.bulk", "too small")

@@ -4,7 +4,7 @@ import math
 from dataclasses import replace
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from slots import EPOCH, Arrivals, Process, Shared, minutes, simulate, worst
 
@@ -38,7 +38,8 @@ PROCESSES = st.lists(
 )
 
 
-@settings(max_examples=30)
+# Without shrinking, which would take minutes: an example is small enough as it is found.
+@settings(max_examples=30, phases=[Phase.explicit, Phase.reuse, Phase.generate])
 @given(
     requests=st.one_of(st.none(), st.integers(1, 900)),
     calls=st.one_of(st.none(), st.integers(500, 60_000)),
@@ -81,6 +82,30 @@ def test_no_window_exceeds(
     if requests is not None:  # the law that a judge with a short window can check
         most, _ = worst(arrivals, 5.0)
         assert most <= math.ceil(requests * (5.0 + headroom) / window_of(headroom) + 1e-9)
+
+
+@settings(max_examples=25)
+@given(
+    requests=st.integers(6, 1500),
+    headroom=st.sampled_from([0.2, 0.5, 3.0]),
+    ours=st.builds(Process, limits=st.just(NO_LIMIT), workers=st.integers(16, 40)),
+    others=PROCESSES,
+    seed=st.integers(0, 1000),
+)
+def test_no_slot_is_idle(
+    requests: int, headroom: float, ours: Process, others: list[Process], seed: int
+) -> None:
+    """Law: while one has enough to send, all of the limit but the headroom is used.
+
+    Whoever else asks, too little, too slowly or only to die, takes no more than what it holds then.
+    """
+    common = {"limits": Limits(requests=requests), "headroom": headroom}
+    processes = [replace(ours, run=9, **common), *(replace(p, **common) for p in others)]  # type: ignore[arg-type]
+    slowest = max(process.latency for process in processes)
+    dying = sum(60 / (p.kill_every + p.rest) for p in others if p.kill_every is not None)
+    lost = 2 + dying * (2 + 0.1 * headroom * requests / 60)
+    (_, used) = minutes(simulate(processes, 121, seed), 121)
+    assert used >= 0.99 * requests * 60 / window_of(headroom + 2 * slowest) - lost
 
 
 RANDOM_SIZES = tuple((n * 7919) % 500 + 1 for n in range(997))
