@@ -188,7 +188,7 @@ class Limiter:
         free = lease.rate.limits == Limits()
         for room, at in zip(wants, lease.slots, strict=False):
             self._give(room, _Slot(at, math.inf if free else at + lease.life))
-        if free and lease.rest_until <= self._clock():
+        if free and not lease.rate.rests:
             self._free_until = self._clock() + LOOK_AGAIN
 
     def _give(self, room: int, slot: _Slot) -> None:

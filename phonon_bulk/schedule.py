@@ -205,8 +205,6 @@ class Lease:
     ask_at: float
     """When it is worth asking for more."""
     rate: Rate
-    rest_until: float = 0.0
-    """Until when the endpoint is left alone, because it said so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,11 +250,11 @@ def grant(
     headroom = max(sender.headroom for sender in known)
     limits = limits_in_force(bucket, known)
     bucket, idle = _woken(bucket, limits, headroom, now)
-    factor, why = rate_at(bucket, limits, ask.ramp, now)
-    costs = _Cost(limits, factor, window_of(headroom))
+    rate = rate_at(bucket, limits, ask.ramp, now)
+    costs = _Cost(limits, rate.factor, window_of(headroom))
     share = _share(own, asking)
     window = _Window(spent, limits.calls, costs.window, now)
-    rest_until = rest_of(bucket, now)
+    not_before = now + rate.rests if rate.rests else 0.0
     grace, ahead, free = _GRACE * headroom, _AHEAD * headroom, _FREE * headroom
     # Nobody saves up a right to slots, nor pays later for those that nobody else wanted.
     most = now + ahead + costs.of(MAX_CALLS) / share
@@ -272,7 +270,7 @@ def grant(
             bucket.calls_at - costs.batch,
             now - grace,
             window.room_from(calls),
-            rest_until,
+            not_before,
         )
         if at > now + ahead:
             ask_at = max(at - ahead / 2, now + min(_LATER, ahead / 4))
@@ -291,14 +289,7 @@ def grant(
     if not slots:  # the ramp begins with the first slot, not with the first who asks
         bucket = replace(bucket, began_at=before.began_at)
     own = replace(own, until=ask_at + _ASKING, waits=len(slots) < len(ask.wants))
-    rests = max(0.0, rest_until - now)
-    lease = Lease(
-        slots=[at for at, _ in slots],
-        life=_LIFE * headroom,
-        ask_at=ask_at,
-        rate=Rate(limits, factor, why, by_hand=bucket.ordered != Limits(), rests=rests),
-        rest_until=rest_until,
-    )
+    lease = Lease([at for at, _ in slots], _LIFE * headroom, ask_at, rate)
     return Granted(lease, bucket, own, slots)
 
 
@@ -335,24 +326,20 @@ def _woken(bucket: Bucket, limits: Limits, headroom: float, now: float) -> tuple
     return replace(bucket, began_at=now), True
 
 
-def rest_of(bucket: Bucket, now: float) -> float:
-    """Return until when an endpoint is left alone altogether."""
-    told = bucket.throttle.rest_until if bucket.throttle is not None else 0.0
-    return max(bucket.hold_until, min(told, now + LONGEST_RETRY_AFTER))
-
-
-def rate_at(bucket: Bucket, limits: Limits, ramp: float, now: float) -> tuple[float, str | None]:
-    """Return which part of the limits in force is used at `now`, and why it is not all."""
-    factor, why = 1.0, None
+def rate_at(bucket: Bucket, limits: Limits, ramp: float, now: float) -> Rate:
+    """Return how fast an endpoint may be used at `now` under the limits in force, and why."""
+    factor, why, told = 1.0, None, 0.0
     since = now - bucket.began_at
     if 0 <= since < ramp and limits != Limits():
         factor = _RAMP_FROM + (1 - _RAMP_FROM) * since / ramp
         why = "starting"
     if bucket.throttle is not None:
+        told = min(bucket.throttle.rest_until, now + LONGEST_RETRY_AFTER)
         held = bucket.throttle.at_time(now)
         if held < 1.0:
             factor, why = factor * held, bucket.throttle.reason
-    return factor, why
+    rests = max(0.0, max(bucket.hold_until, told) - now)
+    return Rate(limits, factor, why, by_hand=bucket.ordered != Limits(), rests=rests)
 
 
 def _share(own: Sender, asking: Sequence[Sender]) -> float:

@@ -1,5 +1,6 @@
 """`phonon-bulk audit`: every promise, recomputed from the journal."""
 
+from functools import partial
 from typing import Annotated
 
 import typer
@@ -21,19 +22,14 @@ def audit(
     json: Json = False,
 ) -> None:
     """Recompute every promise from the journal, and say which hold; exit 1 if one does not."""
-    from phonon_bulk.cli.session import Flags, print_json
-    from phonon_bulk.config import EndpointName
+    from phonon_bulk.cli.session import Flags, print_json, set_limits
     from phonon_bulk.journal.evidence import SqliteEvidence
     from phonon_bulk.report import windows
     from phonon_bulk.report.audit import audit as recompute
     from phonon_bulk.report.audit import to_text
-    from phonon_bulk.schedule import Limits
 
     settings = Flags(config, journal, json).settings()
-
-    def set_now(name: str) -> Limits:
-        endpoint = settings.endpoint(EndpointName(name))
-        return Limits(endpoint.requests_per_minute, endpoint.calls_per_minute)
+    set_now = partial(set_limits, settings)
 
     with SqliteEvidence(settings.journal_path) as evidence:
         if limits:

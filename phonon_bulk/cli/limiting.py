@@ -7,6 +7,7 @@ from typing import Any
 from phonon_bulk.batch import MAX_CALLS
 from phonon_bulk.cli.resolving import whoever
 from phonon_bulk.cli.sending import open_journal
+from phonon_bulk.cli.session import set_limits
 from phonon_bulk.config import EndpointName, Settings
 from phonon_bulk.errors import JournalUnusable, SettingsError
 from phonon_bulk.journal.books import SqliteBooks
@@ -32,9 +33,7 @@ def whose(settings: Settings, endpoint: str, account: str) -> Whose:
     settings.account(account)
     if endpoint not in set(EndpointName):
         raise SettingsError([f'there is no endpoint "{endpoint}"; there are: bulk, realtime'])
-    name = EndpointName(endpoint)
-    chosen = settings.endpoint(name)
-    return Whose(account, name, Limits(chosen.requests_per_minute, chosen.calls_per_minute))
+    return Whose(account, EndpointName(endpoint), set_limits(settings, endpoint))
 
 
 def wanted(requests: int | None, calls: int | None, *, lift: bool) -> Limits | None:

@@ -11,7 +11,7 @@ from pydantic import SecretStr
 from phonon_bulk.batch import MAX_CALLS, Head
 from phonon_bulk.cli.jobs import Job
 from phonon_bulk.cli.progress import Progress
-from phonon_bulk.cli.session import Flags, begin_logging, on_signals
+from phonon_bulk.cli.session import Flags, begin_logging, on_signals, set_limits
 from phonon_bulk.config import Campaign, EndpointName, SendingSettings, Settings
 from phonon_bulk.dispatch import Dispatcher, JournalTokens, Outcome, Pace
 from phonon_bulk.endpoint import Endpoint
@@ -20,7 +20,7 @@ from phonon_bulk.journal.sqlite import SqliteJournal
 from phonon_bulk.limiter import Limiter
 from phonon_bulk.retry import Policy
 from phonon_bulk.runner import carry_out, read_list
-from phonon_bulk.schedule import Ask, Limits
+from phonon_bulk.schedule import Ask
 
 log = structlog.get_logger("phonon_bulk")
 
@@ -43,7 +43,7 @@ def limiter(journal: SqliteJournal, job: Job, settings: Settings) -> Limiter:
         owner=journal.owner,
         run=job.run,
         weight=job.campaign.weight,
-        limits=Limits(chosen.requests_per_minute, chosen.calls_per_minute),
+        limits=set_limits(settings, name),
         headroom=chosen.headroom,
         ramp=chosen.ramp,
     )

@@ -12,8 +12,9 @@ from typing import Any, TypeVar
 import typer
 
 from phonon_bulk.cli.options import LogFormat
-from phonon_bulk.config import Campaign, Settings, load_campaign, load_settings
+from phonon_bulk.config import Campaign, EndpointName, Settings, load_campaign, load_settings
 from phonon_bulk.errors import SettingsError
+from phonon_bulk.schedule import Limits
 
 T = TypeVar("T")
 
@@ -41,6 +42,12 @@ class Flags:
         if self.no_uvloop:
             flags["sending.uvloop"] = False
         return load_settings(self.config, os.environ, flags)
+
+
+def set_limits(settings: Settings, endpoint: str) -> Limits:
+    """Return the limits that the settings have for an endpoint."""
+    chosen = settings.endpoint(EndpointName(endpoint))
+    return Limits(chosen.requests_per_minute, chosen.calls_per_minute)
 
 
 def settings_and_campaign(flags: Flags, path: Path) -> tuple[Settings, Campaign]:

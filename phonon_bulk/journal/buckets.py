@@ -25,7 +25,6 @@ from phonon_bulk.schedule import (
     Sender,
     grant,
     rate_at,
-    rest_of,
     window_of,
 )
 from phonon_bulk.throttle import (
@@ -56,7 +55,8 @@ def lease(db: Connection, ask: Ask, now: Moment) -> Lease:
     granted = grant(bucket, senders, _spent(db, of, bucket, senders, ask, now), ask, now.steady)
     _keep(db, of, bucket, granted, now)
     _note_limits(db, of, granted.lease.rate.limits, bucket, now)
-    return _with_advice(granted.lease, granted.bucket.throttle, ask.endpoint)
+    rate = _advised(granted.lease.rate, granted.bucket.throttle, ask.endpoint)
+    return replace(granted.lease, rate=rate)
 
 
 def _spent(
@@ -129,12 +129,12 @@ def noted_limits(db: Connection, account: str, endpoint: str) -> Limits | None:
     return None if row is None else Limits(row["requests"], row["calls"])
 
 
-def _with_advice(lease: Lease, throttle: Throttle | None, endpoint: str) -> Lease:
-    if throttle is None or lease.rate.why != throttle.reason:
-        return lease
-    limits = lease.rate.limits
-    text = advice(throttle, limits.requests, limits.calls, endpoint)
-    return replace(lease, rate=replace(lease.rate, advice=text))
+def _advised(rate: Rate, throttle: Throttle | None, endpoint: str) -> Rate:
+    """Return a rate with what the settings should say, if a "too many" holds it down."""
+    if throttle is None or rate.why != throttle.reason:
+        return rate
+    text = advice(throttle, rate.limits.requests, rate.limits.calls, endpoint)
+    return replace(rate, advice=text)
 
 
 def said_no(
@@ -176,10 +176,7 @@ def present(db: Connection, account: str, endpoint: str, now: float) -> Rate | N
     if row is None or limits is None:
         return None
     bucket = bucket_of(row)
-    factor, why = rate_at(bucket, limits, 0.0, now)
-    rests = max(0.0, rest_of(bucket, now) - now)
-    rate = Rate(limits, factor, why, by_hand=bucket.ordered != Limits(), rests=rests)
-    return _with_advice(Lease((), 0.0, 0.0, rate), bucket.throttle, endpoint).rate
+    return _advised(rate_at(bucket, limits, 0.0, now), bucket.throttle, endpoint)
 
 
 def is_used(db: Connection, account: str, endpoint: str, now: float) -> bool:

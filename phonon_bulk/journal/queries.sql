@@ -386,7 +386,7 @@ DELETE FROM spent WHERE account = :account AND endpoint = :endpoint
    AND (tick < :oldest OR tick > :newest);
 
 -- name: limits_noted
-SELECT requests, calls, at, why FROM limit_change
+SELECT requests, calls FROM limit_change
  WHERE account = :account AND endpoint = :endpoint ORDER BY id DESC LIMIT 1;
 
 -- name: note_limits
