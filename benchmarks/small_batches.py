@@ -83,8 +83,8 @@ async def _append(journal: SqliteJournal, run: int, first_contact: int, batches:
     for start in range(0, batches, _AT_ONCE):
         some = range(start, min(start + _AT_ONCE, batches))
         frozen = list(_frozen(first_contact, some))
-        rows = {"after_row": some.start * CALLS, "last_row": some.stop * CALLS}
-        await journal.append(run, frozen, [], **rows)
+        after, last = some.start * CALLS, some.stop * CALLS
+        await journal.append(run, frozen, [], after_row=after, last_row=last)
 
 
 def _frozen(first_contact: int, batches: range) -> Iterator[FrozenBatch]:

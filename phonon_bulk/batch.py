@@ -19,7 +19,7 @@ from itertools import pairwise
 
 import orjson
 
-from phonon_bulk.call import RejectedRow
+from phonon_bulk.call import LeftOutRow
 
 MAX_CALLS = 500
 MAX_BODY_BYTES = 256_000
@@ -170,10 +170,12 @@ class Chunk:
 
     calls: CallBlock
     """May be empty."""
-    rejected: list[RejectedRow]
+    left_out: list[LeftOutRow]
     """The rows up to `last_row` that are no calls, in their order."""
     last_row: int
     """All rows up to and with this one are accounted for by the chunks so far."""
+    notes: Sequence[tuple[str, Sequence[int]]] = ()
+    """What was changed in calls and should be seen, each with its rows, ascending."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)

@@ -10,26 +10,19 @@ same bytes, and a test holds the two together.
 
 import re
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta, timezone
+from datetime import UTC, date, datetime, timedelta, timezone, tzinfo
+from enum import StrEnum
 
 import orjson
 
 INDIA = timezone(timedelta(hours=5, minutes=30))
 """The provider's clock: start-times carry +05:30, and "today" is the date there."""
 
-KEY_PREFIX = "$flow.key."
-"""What the name of a flow variable begins with in a request and in Phonon's template."""
-
 MIN_DIGITS, MAX_DIGITS = 8, 15
 """Digits of a contact number with its country code; 15 is the most E.164 allows."""
 
-# What people put between the digits of a number they can read.
-_PUNCTUATION = re.compile(r"[ \u00a0().\-]+")
-_DIGITS = re.compile(r"[1-9][0-9]{7,14}")
-# A bare Indian mobile: sent as it is, it would ring in another country, if anywhere.
-_NO_COUNTRY_CODE = re.compile(r"[6-9][0-9]{9}")
 _START_TIME = re.compile(
-    r"(\d{4}-\d{2}-\d{2})[T ](\d{2}:\d{2})(:\d{2})?(Z|[+-]\d{2}:\d{2})?", re.ASCII
+    r"(\d{4}-\d{2}-\d{2})[T ](\d{2}:\d{2})(:\d{2})?(?:\.\d{1,9})?(Z|[+-]\d{2}:\d{2})?", re.ASCII
 )
 
 
@@ -47,23 +40,36 @@ class Call:
         return f"Call({len(self.contact_numbers)} numbers, {len(self.keys)} keys)"
 
 
-@dataclass(frozen=True, slots=True)
-class RejectedRow:
-    """A row of the list that did not become a call, kept so that it can be mended.
+class LeftOut(StrEnum):
+    """Why a row of the list did not become a call."""
 
-    `row` counts the list's data rows from 1, over all its files; `fields` is the row as it was
-    read, a JSON object of column name to text.
+    REJECTED = "rejected"
+    """Something is wrong with it; mended, it can be sent."""
+    SUPPRESSED = "suppressed"
+    """All its numbers are on a do-not-call list."""
+    DUPLICATE = "duplicate"
+    """An earlier row had its number or client-identifier."""
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOutRow:
+    """A row of the list that did not become a call.
+
+    `row` counts the list's data rows from 1, over all its files. `fields` is the row as it was
+    read, a JSON object of column name to text, so that a rejected one can be mended; `{}` for the
+    others.
     """
 
     row: int
     reason: str
     client_identifier: str | None
     contact_numbers: tuple[str, ...]
-    fields: str
+    fields: str = "{}"
+    state: LeftOut = LeftOut.REJECTED
 
     def __repr__(self) -> str:
         """Show nothing of the customer."""
-        return f"RejectedRow(row={self.row}, reason={self.reason!r})"
+        return f"LeftOutRow(row={self.row}, state={self.state.value!r}, reason={self.reason!r})"
 
 
 def encode(call: Call) -> bytes:
@@ -78,35 +84,20 @@ def encode(call: Call) -> bytes:
     )
 
 
-def clean_number(text: str) -> str | None:
-    """Return the number as digits with country code, or None if it can't be used as it stands.
-
-    Spaces, dots, dashes, brackets and one leading `+` are taken away. What remains must be 8 to 15
-    digits and not begin with 0. Ten digits beginning with 6 to 9 without a `+` are an Indian
-    mobile number without its country code, and are not used.
-    """
-    bare = _PUNCTUATION.sub("", text)
-    plus = bare.startswith("+")
-    digits = bare[1:] if plus else bare
-    if not _DIGITS.fullmatch(digits):
-        return None
-    if not plus and _NO_COUNTRY_CODE.fullmatch(digits):
-        return None
-    return digits
-
-
-def read_start_time(text: str) -> datetime | None:
+def read_start_time(text: str, zone: tzinfo = INDIA) -> datetime | None:
     """Return the moment that `text` names, at +05:30, or None if it can't be read.
 
-    Read are ISO 8601 date and time, with `T` or a space between, with or without seconds, with or
-    without an offset; without one it is a time in India.
+    Read are ISO 8601 date and time, with `T` or a space between, with or without seconds (and parts
+    of one, which are dropped), with or without an offset; without one it is a time in `zone`.
     """
     match = _START_TIME.fullmatch(text.strip())
     if match is None:
         return None
     day, clock, seconds, offset = match.groups()
     try:
-        moment = datetime.fromisoformat(f"{day}T{clock}{seconds or ':00'}{offset or '+05:30'}")
+        moment = datetime.fromisoformat(f"{day}T{clock}{seconds or ':00'}{offset or ''}")
+        if moment.tzinfo is None:
+            moment = moment.replace(tzinfo=zone)
         return moment.astimezone(INDIA)
     except (ValueError, OverflowError):
         return None

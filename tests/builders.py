@@ -6,7 +6,7 @@ from datetime import date
 from typing import Any
 
 from phonon_bulk.batch import Batch
-from phonon_bulk.call import Call, encode
+from phonon_bulk.call import Call, LeftOut, LeftOutRow, encode
 from phonon_bulk.journal import FrozenBatch, NewRun
 from phonon_bulk.journal.frozen import freeze
 
@@ -33,6 +33,14 @@ def make_data(rows: Sequence[int], day: date = DAY) -> bytes:
 def make_batch(rows: Sequence[int], day: date = DAY) -> FrozenBatch:
     """Return a frozen batch of the calls of `rows`."""
     return freeze(Batch(make_data(rows, day), rows, day))
+
+
+def make_left_out(row: int, state: LeftOut = LeftOut.REJECTED) -> LeftOutRow:
+    """Return a row that became no call; a rejected one has its fields."""
+    rejected = state is LeftOut.REJECTED
+    fields = f'{{"tel1":"12","name":"Name {row}"}}' if rejected else "{}"
+    numbers = ("12",) if rejected else (f"9199{row:08d}",)
+    return LeftOutRow(row, f"{state} for a reason", f"ACC{row:07d}", numbers, fields, state)
 
 
 def make_run(**changes: Any) -> NewRun:

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, BinaryIO, cast
 from urllib.request import Request, urlopen
 
 import orjson
@@ -146,21 +146,25 @@ class Desk:
         path.write_bytes(text if isinstance(text, bytes) else text.encode())
         return path
 
-    def start(self, *arguments: str) -> "subprocess.Popen[str]":
-        """Start the command."""
+    def start(self, *arguments: str, stdin: Path | None = None) -> "subprocess.Popen[str]":
+        """Start the command, with a file for its standard input."""
+        with (stdin or Path(os.devnull)).open("rb") as source:
+            return self._start(arguments, source)
+
+    def _start(self, arguments: tuple[str, ...], stdin: BinaryIO) -> "subprocess.Popen[str]":
         return subprocess.Popen(
             [COMMAND, *arguments],
             cwd=self.folder,
             env=self._environment(),
-            stdin=subprocess.DEVNULL,
+            stdin=stdin,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
         )
 
-    def run(self, *arguments: str) -> Ended:
+    def run(self, *arguments: str, stdin: Path | None = None) -> Ended:
         """Run the command to its end."""
-        return self.end(self.start(*arguments))
+        return self.end(self.start(*arguments, stdin=stdin))
 
     def end(self, process: "subprocess.Popen[str]") -> Ended:
         """Wait until a command has ended. Whatever it said holds no secret and no traceback."""

@@ -13,8 +13,10 @@ import typer
 
 from phonon_bulk import __version__
 from phonon_bulk.cli.audit import audit
+from phonon_bulk.cli.check import check
 from phonon_bulk.cli.doctor import doctor
 from phonon_bulk.cli.export import export
+from phonon_bulk.cli.init import init
 from phonon_bulk.cli.limit import limit
 from phonon_bulk.cli.resolve import resolve
 from phonon_bulk.cli.resume import resume
@@ -37,7 +39,7 @@ app = typer.Typer(
     "the provider; 4 some in doubt; 5 stopped, resumable; 70 a fault of the program.",
 )
 for command in (
-    *(run, submit, resume, runs, status, limit),
+    *(init, run, check, submit, resume, runs, status, limit),
     *(resolve, export, audit, doctor, simulate),
 ):
     app.command()(command)

@@ -41,7 +41,8 @@ def say_done(settings: Settings, run: int, flags: Flags) -> Exit:
 
 
 def _what_came_of_it(summary: Summary) -> str:
-    names = ("accepted", "rejected", "refused", "expired", "cancelled", "abandoned")
+    left_out = ("rejected", "suppressed", "duplicates")
+    names = ("accepted", *left_out, "refused", "expired", "cancelled", "abandoned")
     counts = [(name, getattr(summary, name)) for name in names]
     return ", ".join(f"{n:,} {name}" for name, n in counts if n or name == "accepted")
 

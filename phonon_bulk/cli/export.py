@@ -1,11 +1,28 @@
-"""`phonon-bulk export`: one line for every contact."""
+"""`phonon-bulk export`: one line for every contact, or the rejected rows, to be mended."""
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from phonon_bulk.cli.options import Config, Journal, Json, Quiet, RunNumber
+
+
+class ContactState(StrEnum):
+    """What `--only` takes: the states in the export's column `state`."""
+
+    REJECTED = "rejected"
+    SUPPRESSED = "suppressed"
+    DUPLICATE = "duplicate"
+    ACCEPTED = "accepted"
+    REFUSED = "refused"
+    EXPIRED = "expired"
+    CANCELLED = "cancelled"
+    IN_DOUBT = "in_doubt"
+    ABANDONED = "abandoned"
+    READY = "ready"
+    SENDING = "sending"
 
 
 def export(
@@ -15,6 +32,14 @@ def export(
         Path,
         typer.Option("--output", "-o", metavar="FILE", help="Ends in .csv, .ndjson or .parquet."),
     ],
+    only: Annotated[
+        list[ContactState] | None,
+        typer.Option(
+            "--only",
+            help="Contacts in this state alone; may be given several times. `rejected` by itself "
+            "writes the rows as they stood in the list, to be mended and sent again.",
+        ),
+    ] = None,
     config: Config = None,
     journal: Journal = None,
     json: Json = False,
@@ -23,14 +48,28 @@ def export(
     """Write one line for every contact: state, request-id, phonon-uuid, reason."""
     from phonon_bulk.cli.session import Flags, print_json
     from phonon_bulk.journal.books import SqliteBooks
-    from phonon_bulk.report.export import contacts
+    from phonon_bulk.report.export import STATES, contacts, export_rejected
     from phonon_bulk.report.export import export as write
 
     flags = Flags(config, journal, json, quiet)
+    chosen = set(only or ())
+    mends = chosen == {ContactState.REJECTED}
     with SqliteBooks(flags.settings().journal_path) as books:
         books.run(run)
-        lines = write(contacts(books, run), output)
+        if mends:
+            lines = export_rejected(books, run, output)
+        else:
+            lines = write(contacts(books, run, chosen or STATES), output)
     if json:
         print_json({"run": run, "file": str(output), "contacts": lines})
     elif not quiet:
-        typer.echo(f"{lines:,} contacts of run {run} written to {output}", err=True)
+        typer.echo(_written(run, output, lines, mends=mends), err=True)
+
+
+def _written(run: int, output: Path, lines: int, *, mends: bool) -> str:
+    if not mends:
+        return f"{lines:,} contacts of run {run} written to {output}"
+    return (
+        f"{lines:,} rejected rows of run {run} written to {output}. Mend them there, and send the "
+        f"file: `phonon-bulk run CAMPAIGN.toml {output}`"
+    )

@@ -114,7 +114,7 @@ class Progress:
 
     @property
     def _all(self) -> int:
-        """All there will be to do; while the list is read, its rows, as if none were rejected."""
+        """All there will be to do; while the list is read, its rows, as if none were left out."""
         return self._calls if self._rows_to_read is None else max(self._rows_to_read, self._calls)
 
     def _figures(self) -> dict[str, Any]:

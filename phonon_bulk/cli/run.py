@@ -18,7 +18,7 @@ from phonon_bulk.cli.options import (
 
 def run(
     campaign: CampaignFile,
-    lists: List = None,
+    names: List = None,
     *,
     again: Again = False,
     config: Config = None,
@@ -32,7 +32,7 @@ def run(
 
     The same campaign with the same list again goes on with what is unfinished.
     """
-    from phonon_bulk.cli import ending, jobs, sending
+    from phonon_bulk.cli import ending, jobs, lists, sending
     from phonon_bulk.cli.session import Flags, run_loop, settings_and_campaign
     from phonon_bulk.dispatch import Outcome
 
@@ -41,7 +41,7 @@ def run(
     settings, plan = settings_and_campaign(flags, campaign)
     sending.check_limits(settings, plan.endpoint)
     security_id = sending.security_id(settings, plan)
-    contacts = jobs.find_list(settings, plan, lists or [], again=again)
+    contacts = lists.find_list(settings, plan, names or [], again=again)
 
     async def main() -> tuple[int, Outcome | None]:
         async with sending.open_journal(settings) as book:

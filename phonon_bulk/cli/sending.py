@@ -9,6 +9,7 @@ import structlog
 from pydantic import SecretStr
 
 from phonon_bulk.batch import MAX_CALLS, Head
+from phonon_bulk.cli import lists
 from phonon_bulk.cli.jobs import Job
 from phonon_bulk.cli.progress import Progress
 from phonon_bulk.cli.session import Flags, begin_logging, on_signals, set_limits
@@ -70,6 +71,7 @@ async def open_journal(settings: Settings) -> AsyncIterator[SqliteJournal]:
         yield journal
     finally:
         await journal.close()
+        lists.clear_kept(settings)
 
 
 async def send(

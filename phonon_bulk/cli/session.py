@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 import typer
 
+from phonon_bulk.cli.init import NO_FLOW
 from phonon_bulk.cli.options import LogFormat
 from phonon_bulk.config import Campaign, EndpointName, Settings, load_campaign, load_settings
 from phonon_bulk.errors import SettingsError
@@ -50,13 +51,23 @@ def set_limits(settings: Settings, endpoint: str) -> Limits:
     return Limits(chosen.requests_per_minute, chosen.calls_per_minute)
 
 
-def settings_and_campaign(flags: Flags, path: Path) -> tuple[Settings, Campaign]:
-    """Load both, and report what is wrong in both at once."""
+def settings_and_campaign(
+    flags: Flags, path: Path, *, to_send: bool = True
+) -> tuple[Settings, Campaign]:
+    """Load both, and report what is wrong in both at once.
+
+    A campaign `to_send` needs the id of a flow.
+    """
     problems: list[str] = []
     settings = _or_problems(flags.settings, problems)
     campaign = _or_problems(lambda: load_campaign(path), problems)
     if settings is not None and campaign is not None:
         _or_problems(lambda: settings.account(campaign.account), problems)
+    if to_send and campaign is not None and campaign.flow_id == NO_FLOW:
+        problems.append(
+            f"{path}: campaign.flow_id: {NO_FLOW} stands for the flow's id: put yours there, from"
+            " the flow's edit page"
+        )
     if settings is None or campaign is None or problems:
         raise SettingsError(problems)
     return settings, campaign

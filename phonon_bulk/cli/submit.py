@@ -18,7 +18,7 @@ from phonon_bulk.cli.options import (
 
 def submit(
     campaign: CampaignFile,
-    lists: List = None,
+    names: List = None,
     *,
     again: Again = False,
     config: Config = None,
@@ -29,13 +29,13 @@ def submit(
     no_uvloop: NoUvloop = False,
 ) -> None:
     """Read a contact list into the journal and send nothing; `resume` sends it."""
-    from phonon_bulk.cli import ending, jobs, sending
+    from phonon_bulk.cli import ending, jobs, lists, sending
     from phonon_bulk.cli.session import Flags, run_loop, settings_and_campaign
 
     flags = Flags(config, journal, json, quiet, log_format, no_uvloop)
     began = sending.begin(flags)
     settings, plan = settings_and_campaign(flags, campaign)
-    contacts = jobs.find_list(settings, plan, lists or [], again=again)
+    contacts = lists.find_list(settings, plan, names or [], again=again)
 
     async def main() -> tuple[int, bool | None]:
         async with sending.open_journal(settings) as book:

@@ -4,6 +4,8 @@ import contextlib
 import glob
 import os
 import re
+from collections.abc import Iterator
+from dataclasses import replace
 from datetime import datetime, time
 from enum import StrEnum
 from pathlib import Path
@@ -11,10 +13,13 @@ from typing import Annotated, Any, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
 
+from phonon_bulk.config.checks import ChecksSettings, Duplicates
 from phonon_bulk.config.files import read_toml
+from phonon_bulk.config.mapping import MappingSettings
 from phonon_bulk.config.problems import (
     FoundError,
     Key,
+    Problem,
     Section,
     lines,
     problems_in,
@@ -35,17 +40,13 @@ _TIME_OF_DAY = re.compile(r"([01][0-9]|2[0-3]):[0-5][0-9]")
 _DATE_AND_TIME = re.compile(
     r"[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}(:[0-9]{2})?(Z|[+-][0-9]{2}:[0-9]{2})?"
 )
-_KEY_PREFIX = "$flow.key."
 _LONGEST_NAME = 100
-_NOT_YET = "not in this version yet; take it out"
-_HINTS: dict[Key, str] = {
-    ("checks",): _NOT_YET,
-    ("source", "query"): _NOT_YET,
-    **dict.fromkeys(
-        [("security_id_file",), ("campaign", "security_id_file")],
-        "this belongs in phonon-bulk.toml, not in a campaign",
-    ),
-}
+_DATABASES = ("postgresql", "mysql", "sqlite")
+_PASSWORD_IN_URL = re.compile(r"[a-z]+://[^/@]*:[^/@]*@")
+_HINTS: dict[Key, str] = dict.fromkeys(
+    [("security_id_file",), ("campaign", "security_id_file")],
+    "this belongs in phonon-bulk.toml, not in a campaign",
+)
 
 
 class Once(StrEnum):
@@ -55,6 +56,14 @@ class Once(StrEnum):
     """Once for good."""
     DAY = "day"
     """Once a day, by the date in India."""
+
+
+class Encoding(StrEnum):
+    """How the text of a list is encoded."""
+
+    UTF_8 = "utf-8"
+    UTF_16 = "utf-16"
+    WINDOWS_1252 = "windows-1252"
 
 
 def _campaign_name(text: str) -> str:
@@ -67,41 +76,40 @@ def _one_as_list(value: Any) -> Any:
     return [value] if isinstance(value, str) else value
 
 
-def _columns(names: tuple[str, ...]) -> tuple[str, ...]:
-    if not names:
-        raise FoundError("an empty list")
-    if len(set(names)) < len(names):
-        raise FoundError("a column named twice")
-    return names
-
-
-def _local_paths(paths: tuple[str, ...]) -> tuple[str, ...]:
+def _paths(paths: tuple[str, ...]) -> tuple[str, ...]:
     if not paths:
         raise FoundError("an empty list")
     for path in paths:
         if path == "-":
             raise FoundError('"-"; standard input is named on the command line instead')
-        if "://" in path:
-            raise FoundError(shown(path))
     return paths
 
 
 def _delimiter(text: str) -> str:
-    if len(text) == 1 and not text.isalnum() and text not in '"\r\n\0':
+    if len(text) == 1 and text.isascii() and not text.isalnum() and text not in '"\r\n\0':
         return text
     raise FoundError(shown(text))
 
 
-def _moment_as_text(value: Any) -> Any:
-    """Take a date and time without quotes, which TOML knows as such, for what it looks like."""
-    return value.isoformat(timespec="seconds") if isinstance(value, datetime) else value
+def _quote(text: str) -> str:
+    return _delimiter(text) if text not in {"", '"'} else text
+
+
+def _database(url: str) -> str:
+    if url.partition("://")[0] not in _DATABASES or "://" not in url:
+        raise FoundError(shown(url.partition("://")[0]))
+    if _PASSWORD_IN_URL.match(url):
+        raise FoundError(
+            "a password in it; a campaign may be shared: set PHONON_BULK_DATABASE_PASSWORD instead"
+        )
+    return url
 
 
 def _end_as_text(value: Any) -> Any:
     """Take a time without quotes, which TOML knows as such, for what it looks like."""
     if isinstance(value, time):
         return value.isoformat(timespec="minutes")
-    return _moment_as_text(value)
+    return value.isoformat(timespec="seconds") if isinstance(value, datetime) else value
 
 
 def _end(text: str) -> str:
@@ -115,33 +123,6 @@ def _end(text: str) -> str:
     raise FoundError(shown(text))
 
 
-def _flow_variables(keys: dict[str, str]) -> dict[str, str]:
-    for variable in keys:
-        if not variable.strip() or variable.startswith(_KEY_PREFIX):
-            raise FoundError(shown(variable))
-    return keys
-
-
-Column = Annotated[Text, Field(description="the name of a column")]
-Columns = Annotated[
-    tuple[Text, ...],
-    BeforeValidator(_one_as_list),
-    AfterValidator(_columns),
-    Field(description="the name of a column, or a list of them, each once"),
-]
-Moment = Annotated[
-    Text,
-    BeforeValidator(_moment_as_text),
-    Field(description='the name of a column, or a date and time like "2026-11-24T10:00:00+05:30"'),
-]
-FlowVariables = Annotated[
-    dict[str, Text],
-    AfterValidator(_flow_variables),
-    Field(
-        description='a table of flow variables, each with its column: { Name = "first_name" },'
-        f" without {_KEY_PREFIX} before the variable"
-    ),
-]
 Name = Annotated[
     str,
     AfterValidator(_campaign_name),
@@ -174,8 +155,8 @@ Endpoint = Annotated[EndpointName, Field(description='"bulk" or "realtime"')]
 Paths = Annotated[
     tuple[Text, ...],
     BeforeValidator(_one_as_list),
-    AfterValidator(_local_paths),
-    Field(description="a path or pattern of files on this machine, or a list of them"),
+    AfterValidator(_paths),
+    Field(description="a path, a pattern, a folder or a URL, or a list of them"),
 ]
 Delimiter = Annotated[
     str,
@@ -187,13 +168,19 @@ Delimiter = Annotated[
 ]
 
 
-class MappingSettings(Section):
-    """Which column is what: `[mapping]`."""
-
-    client_identifier: Column | None = None
-    contact_numbers: Columns
-    start_time: Moment | None = None
-    keys: FlowVariables = Field(default_factory=dict)
+Quote = Annotated[
+    str,
+    AfterValidator(_quote),
+    Field(
+        description="one character, and no letter, digit or line break; or an empty text for none"
+    ),
+]
+Database = Annotated[
+    str,
+    AfterValidator(_database),
+    Field(description="a URL that begins with postgresql://, mysql:// or sqlite://"),
+]
+Encoding_ = Annotated[Encoding, Field(description='"utf-8", "utf-16" or "windows-1252"')]
 
 
 class _CampaignTable(Section):
@@ -212,7 +199,12 @@ class _SourceTable(Section):
     """`[source]`."""
 
     path: Paths | None = None
+    query: Text | None = None
+    database: Database | None = None
     delimiter: Delimiter | None = None
+    quote: Quote = '"'
+    encoding: Encoding_ | None = None
+    sheet: Text | None = None
 
 
 class CampaignFile(Section):
@@ -221,6 +213,7 @@ class CampaignFile(Section):
     campaign: _CampaignTable
     source: _SourceTable = _SourceTable()
     mapping: MappingSettings | None = None
+    checks: ChecksSettings = ChecksSettings()
 
 
 class Campaign(Section):
@@ -238,11 +231,23 @@ class Campaign(Section):
     paths: Annotated[
         tuple[Text, ...], Field(description="a list of paths whose names are UTF-8 text")
     ] = ()
-    """Absolute once loaded; patterns among them. None: the list is given on the command line."""
+    """Absolute once loaded; patterns and URLs among them. Neither paths nor a query: the list is
+    given on the command line."""
+    folder: str = ""
+    """The campaign file's, from which the files in a query are looked for."""
+    query: Text | None = None
+    """SQL that gives the list: of the database, or of files."""
+    database: Database | None = None
     delimiter: Delimiter | None = None
     """None: found by looking at the header."""
+    quote: Quote = '"'
+    encoding: Encoding_ | None = None
+    """None: found by looking at the file."""
+    sheet: Text | None = None
+    """None: the first one of a workbook."""
     mapping: MappingSettings | None = None
     """None: the list is in Phonon's own template."""
+    checks: ChecksSettings = ChecksSettings()
 
     def to_json(self) -> str:
         """Return the campaign as the journal keeps it, so that `resume` needs no file."""
@@ -266,12 +271,16 @@ def load_campaign(path: Path) -> Campaign:
     place = str(path)
     file = _checked(read_toml(path), place)
     folder = path.parent.absolute()
+    source, folder_text = file.source, str(folder)
     values = {
         **dict(file.campaign),
-        "paths": [_absolute(text, folder) for text in file.source.path or ()],
-        "delimiter": file.source.delimiter,
+        **dict(source.model_copy(update={"path": None})),
+        "paths": [_absolute(text, folder) for text in source.path or ()],
+        "folder": folder_text,
         "mapping": file.mapping,
+        "checks": _with_absolute_lists(file.checks, folder),
     }
+    del values["path"]
     try:
         return Campaign.model_validate(values)
     except ValidationError as error:  # the folder's name is no text
@@ -286,13 +295,37 @@ def _checked(values: dict[str, Any], place: str) -> CampaignFile:
     except ValidationError as error:
         problems += problems_in(error, CampaignFile, lambda _key: place, _HINTS)
     else:
+        problems += [Problem(place, key, text) for key, text in _contradictions(file)]
         if not problems:
             return file
     raise SettingsError(lines(problems))
 
 
+def _contradictions(file: CampaignFile) -> Iterator[tuple[Key, str]]:
+    """Yield what can't be true together."""
+    source, checks = file.source, file.checks
+    if source.query is not None and source.path is not None:
+        yield ("source", "query"), "a list comes from a path or from a query, not from both"
+    if source.database is not None and source.query is None:
+        yield ("source", "database"), "a database needs a query: which rows of it are the list?"
+    if checks.spread is not None and file.mapping and file.mapping.start_time is not None:
+        yield ("checks", "spread"), "the start-times are given by mapping.start_time already"
+    if checks.duplicates_days and checks.duplicates is Duplicates.KEEP:
+        yield ("checks", "duplicates_days"), 'it needs duplicates = "drop" or "reject"'
+
+
+def _with_absolute_lists(checks: ChecksSettings, folder: Path) -> ChecksSettings:
+    lists = [
+        replace(entry, path=_absolute(entry.path, folder)) if entry.path else entry
+        for entry in checks.suppress
+    ]
+    return checks.model_copy(update={"suppress": tuple(lists)})
+
+
 def _absolute(text: str, folder: Path) -> str:
     """Return the path from the folder of the campaign, whose own name is never a pattern."""
+    if "://" in text:
+        return text
     if any(char in text for char in "*?["):
         folder = Path(glob.escape(str(folder)))
     return str(path_from(folder, Path(text), home_folder(os.environ)))

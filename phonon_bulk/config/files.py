@@ -11,6 +11,8 @@ from phonon_bulk.config.settings import user_folder
 from phonon_bulk.errors import SettingsError
 
 CONFIG_VARIABLE = "PHONON_BULK_CONFIG"
+DATABASE_VARIABLES = ("PHONON_BULK_DATABASE_USER", "PHONON_BULK_DATABASE_PASSWORD")
+"""Who asks the database that a campaign's list comes from."""
 FILE_NAME = "phonon-bulk.toml"
 BELOW_CONFIG = Path("phonon-bulk", FILE_NAME)
 SYSTEM_FOLDER = Path("/etc")

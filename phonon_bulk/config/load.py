@@ -17,6 +17,7 @@ from pydantic import AfterValidator, Field, ValidationError
 
 from phonon_bulk.config.files import (
     CONFIG_VARIABLE,
+    DATABASE_VARIABLES,
     EMPTY_VARIABLE,
     find_settings_file,
     read_toml,
@@ -53,6 +54,7 @@ from phonon_bulk.errors import SettingsError
 Values = dict[str, Any]
 
 _COMMAND_LINE = "command line"
+_NO_SETTINGS = (CONFIG_VARIABLE, *DATABASE_VARIABLES)
 _ACCOUNT_VARIABLE = re.compile(
     f"{ENVIRONMENT_PREFIX}ACCOUNTS__([A-Z0-9]+(?:_[A-Z0-9]+)*)__(SECURITY_ID(?:_FILE)?)"
 )
@@ -156,7 +158,7 @@ def _environment_layer(environ: Mapping[str, str], file_values: Values) -> _Laye
     names: dict[Key, str] = {}
     layer = _Layer({}, lambda key: f"environment variable {names.get(key, '')}", Path())
     for name, text in sorted(environ.items()):
-        if not name.startswith(ENVIRONMENT_PREFIX) or name == CONFIG_VARIABLE:
+        if not name.startswith(ENVIRONMENT_PREFIX) or name in _NO_SETTINGS:
             continue
         place = f"environment variable {name}"
         key = keys.get(name)
@@ -192,7 +194,7 @@ def _keys_of_environment(environ: Mapping[str, str], accounts: list[str]) -> dic
 def _unknown_variable(name: str, keys: Mapping[str, Key]) -> str:
     """Say so, with the variables that were likely meant: a near miss, or a section left out."""
     typed = name.removeprefix(ENVIRONMENT_PREFIX).upper()
-    known = [other.removeprefix(ENVIRONMENT_PREFIX) for other in [*keys, CONFIG_VARIABLE]]
+    known = [other.removeprefix(ENVIRONMENT_PREFIX) for other in [*keys, *_NO_SETTINGS]]
     if match := re.fullmatch(r"(ACCOUNTS__[A-Z0-9_]+__)[A-Z0-9]+(_[A-Z0-9]+)*", typed):
         known = [match[1] + setting for setting in ("SECURITY_ID", "SECURITY_ID_FILE")]
     last = near(typed, [other.rpartition("__")[2] for other in known])

@@ -267,7 +267,10 @@ def _did_you_mean(spot: _Spot, model: type[BaseModel]) -> str:
 def _inner(annotation: Any) -> Any:
     """Return the type without its `| None` and its `Annotated`."""
     if get_origin(annotation) in (Union, types.UnionType):
-        (annotation,) = (arg for arg in get_args(annotation) if arg is not type(None))
+        inner = [arg for arg in get_args(annotation) if arg is not type(None)]
+        if len(inner) > 1:
+            return annotation
+        annotation = inner[0]
     return getattr(annotation, "__origin__", annotation) if _annotated(annotation) else annotation
 
 

@@ -13,6 +13,7 @@ state of a run changes, each with its contract. `SqliteJournal` keeps it on one 
     connection   opening the file; SQLite's errors in words
     alive        which processes are known to have ended
     books        reading while others write
+    keys         whom a batch calls
 
 Every verb is durable when it returns. Every change of a batch's state is guarded by the state it
 comes from (and, where a lease is held, by its owner): if it moves no row, TransitionError is raised
@@ -26,9 +27,10 @@ from contextlib import AbstractContextManager
 from typing import Protocol
 
 from phonon_bulk.batch import State
-from phonon_bulk.call import RejectedRow
+from phonon_bulk.call import LeftOut, LeftOutRow
 from phonon_bulk.journal.clock import Moment
 from phonon_bulk.journal.frozen import FrozenBatch
+from phonon_bulk.journal.keys import Key
 from phonon_bulk.journal.records import (
     Claim,
     Contact,
@@ -56,6 +58,7 @@ __all__ = [
     "Doubt",
     "FrozenBatch",
     "Journal",
+    "Key",
     "LimitChange",
     "Moment",
     "NewRun",
@@ -93,12 +96,16 @@ class Journal(Protocol):
         self,
         run: int,
         batches: Sequence[FrozenBatch],
-        rejected: Sequence[RejectedRow],
+        left_out: Sequence[LeftOutRow],
         *,
         after_row: int,
         last_row: int,
+        notes: Sequence[tuple[str, int, int]] = (),
     ) -> None:
         """Add what rows `after_row` + 1 to `last_row` of the list became, all or nothing.
+
+        `notes` are (what was changed in calls of these rows, how many, the first of the rows);
+        they are added up with those that the run has.
 
         Raises ReadElsewhereError if the run does not stand at `after_row` or is read to its end.
         """
@@ -273,8 +280,14 @@ class Books(Protocol):
     def reasons(self, run: int, limit: int) -> list[tuple[str, str, int]]:
         """Return (state, reason, calls) for calls not placed, most frequent first."""
 
-    def rejected_reasons(self, run: int, limit: int) -> list[tuple[str, int, int]]:
-        """Return (reason, rows, an example's row number), most frequent first."""
+    def left_out_reasons(self, run: int, limit: int) -> list[tuple[LeftOut, str, int, int]]:
+        """Return (state, reason, rows, the first row's number), most frequent first.
+
+        They are `limit` of each state at most.
+        """
+
+    def notes(self, run: int, limit: int) -> list[tuple[str, int, int]]:
+        """Return (what was changed in calls, how many, the first row), most frequent first."""
 
     def doubts(self, run: int) -> list[Doubt]:
         """Return a run's batches in doubt, by their first row."""
@@ -282,8 +295,25 @@ class Books(Protocol):
     def batches(self, run: int) -> Iterator[SettledBatch]:
         """Yield a run's batches, but for those that were split, by their first row."""
 
-    def rejected(self, run: int) -> Iterator[RejectedRow]:
-        """Yield a run's rejected rows by row number."""
+    def left_out(self, run: int) -> Iterator[LeftOutRow]:
+        """Yield the rows that became no call, by row number."""
+
+    def placed(
+        self, campaign: str, account: str, *, since: float, by: Key, but_not: int | None = None
+    ) -> Iterator[list[str]]:
+        """Yield the keys of calls that were placed, may have been, or are still to be sent.
+
+        They are those of all runs of a campaign and account that were opened at `since` (seconds
+        since the epoch) or later, but for the run `but_not`; a batch at a time, in any order.
+
+        Raises DamagedBodyError if a batch can't be read any more.
+        """
+
+    def placed_in(self, run: int, by: Key) -> Iterator[list[str]]:
+        """Yield the keys of all calls that a run has made of its list, whatever became of them.
+
+        The rest is as in `placed`.
+        """
 
     def rate(self, account: str, endpoint: str) -> Rate | None:
         """Return how fast an endpoint may be used just now; None if nothing was sent to it."""

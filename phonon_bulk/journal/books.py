@@ -3,20 +3,24 @@
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from enum import StrEnum
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import orjson
 
 from phonon_bulk.batch import State
-from phonon_bulk.call import RejectedRow
+from phonon_bulk.call import LeftOut, LeftOutRow
 from phonon_bulk.errors import DamagedBodyError, RunError
 from phonon_bulk.journal import Control, Doubt, LimitChange, Run, RunCounts, SettledBatch, buckets
 from phonon_bulk.journal.clock import read_clock
 from phonon_bulk.journal.connection import connect_to_read, explain
 from phonon_bulk.journal.frozen import thaw, thaw_rows
+from phonon_bulk.journal.keys import Key, keys_of
 from phonon_bulk.journal.statements import SQL
 from phonon_bulk.schedule import Limits, Rate
+
+E = TypeVar("E", bound=StrEnum)
 
 
 class SqliteBooks:
@@ -88,10 +92,15 @@ class SqliteBooks:
         rows = self._rows("reasons", run=run, limit=limit)
         return [(row["state"], row["reason"], row["calls"]) for row in rows]
 
-    def rejected_reasons(self, run: int, limit: int) -> list[tuple[str, int, int]]:
+    def left_out_reasons(self, run: int, limit: int) -> list[tuple[LeftOut, str, int, int]]:
         """See `Books`."""
-        rows = self._rows("rejected_reasons", run=run, limit=limit)
-        return [(row["reason"], row["calls"], row["row"]) for row in rows]
+        rows = self._rows("left_out_reasons", run=run, limit=limit)
+        return [(self._left_out(row), row["reason"], row["rows"], row["row"]) for row in rows]
+
+    def notes(self, run: int, limit: int) -> list[tuple[str, int, int]]:
+        """See `Books`."""
+        rows = self._rows("notes", run=run, limit=limit)
+        return [(row["note"], row["contacts"], row["row"]) for row in rows]
 
     def doubts(self, run: int) -> list[Doubt]:
         """See `Books`."""
@@ -113,16 +122,30 @@ class SqliteBooks:
                 answer=None if row["answer"] is None else _thawed(row["answer"]),
             )
 
-    def rejected(self, run: int) -> Iterator[RejectedRow]:
+    def left_out(self, run: int) -> Iterator[LeftOutRow]:
         """See `Books`."""
-        for row in self._rows("rejected_rows", run=run):
-            yield RejectedRow(
+        for row in self._rows("left_out_rows", run=run):
+            yield LeftOutRow(
                 row=row["row"],
                 reason=row["reason"],
                 client_identifier=row["client_identifier"],
                 contact_numbers=tuple(orjson.loads(row["contact_numbers"])),
                 fields=row["fields"],
+                state=self._left_out(row),
             )
+
+    def placed(
+        self, campaign: str, account: str, *, since: float, by: Key, but_not: int | None = None
+    ) -> Iterator[list[str]]:
+        """See `Books`."""
+        which = {"campaign": campaign, "account": account, "since": since, "but_not": but_not}
+        for row in self._rows("placed", **which):
+            yield keys_of(row, by)
+
+    def placed_in(self, run: int, by: Key) -> Iterator[list[str]]:
+        """See `Books`."""
+        for row in self._rows("placed_in", run=run):
+            yield keys_of(row, by)
 
     def rate(self, account: str, endpoint: str) -> Rate | None:
         """See `Books`."""
@@ -144,8 +167,14 @@ class SqliteBooks:
         return changes
 
     def _state(self, row: sqlite3.Row) -> State:
+        return self._known(State, row["state"])
+
+    def _left_out(self, row: sqlite3.Row) -> LeftOut:
+        return self._known(LeftOut, row["state"])
+
+    def _known(self, kind: type[E], text: str) -> E:
         try:
-            return State(row["state"])
+            return kind(text)
         except ValueError:
             raise explain(sqlite3.DatabaseError("malformed"), self.path) from None
 

@@ -5,6 +5,7 @@ statement that must move a row and moves none is an error.
 """
 
 import sqlite3
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import Any
 import orjson
 
 from phonon_bulk.batch import MAX_VARIANT, TRANSITIONS, State
-from phonon_bulk.call import RejectedRow
+from phonon_bulk.call import LeftOut, LeftOutRow
 from phonon_bulk.errors import ReadElsewhereError, RunError, TransitionError
 from phonon_bulk.journal.alive import is_dead
 from phonon_bulk.journal.clock import Moment
@@ -73,28 +74,35 @@ def append(
     db: Connection,
     run: int,
     batches: Sequence[FrozenBatch],
-    rejected: Sequence[RejectedRow],
+    left_out: Sequence[LeftOutRow],
     after_row: int,
     last_row: int,
+    notes: Sequence[tuple[str, int, int]],
 ) -> None:
+    states = Counter(row.state for row in left_out)
     values = {
         "run": run,
         "after_row": after_row,
         "last_row": last_row,
-        "rejected": len(rejected),
+        "rejected": states[LeftOut.REJECTED],
+        "suppressed": states[LeftOut.SUPPRESSED],
+        "duplicates": states[LeftOut.DUPLICATE],
         "calls": sum(batch.calls for batch in batches),
     }
     if execute(db, "count_rows", values).rowcount != 1:
         raise ReadElsewhereError(f"the list of run {run} is being read by another process")
     for batch in batches:
         _insert_batch(db, run, batch)
-    db.executemany(SQL["insert_rejected"], [_rejected_values(run, row) for row in rejected])
+    db.executemany(SQL["insert_left_out"], [_left_out_values(run, row) for row in left_out])
+    for note, contacts, row in notes:
+        execute(db, "add_note", {"run": run, "note": note, "contacts": contacts, "row": row})
 
 
-def _rejected_values(run: int, row: RejectedRow) -> dict[str, Any]:
+def _left_out_values(run: int, row: LeftOutRow) -> dict[str, Any]:
     return {
         "run": run,
         "row": row.row,
+        "state": row.state.value,  # there may be millions, and SQLite is slower at enums
         "reason": row.reason,
         "client_identifier": row.client_identifier,
         "contact_numbers": orjson.dumps(row.contact_numbers).decode(),

@@ -103,6 +103,10 @@ class SqliteEvidence(SqliteBooks):
         for row in self._rows("posts", run=run):
             yield Post(**dict(row))
 
+    def left_out_counts(self, run: int) -> dict[str, int]:
+        """Return how many rows became no call, by state."""
+        return {row["state"]: row["rows"] for row in self._rows("left_out_counts", run=run)}
+
     def uneven_splits(self, run: int | None) -> list[tuple[int, int, int]]:
         """Return (batch, calls, calls in its parts) where the two differ."""
         rows = self._rows("uneven_splits", run=run)

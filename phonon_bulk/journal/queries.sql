@@ -17,7 +17,8 @@ SELECT max(id) AS id, count(*) AS runs, max(max(run.variant, coalesce((
 -- name: count_rows
 -- Guarded by the row the reader believes it stands at: two readers of one list can't mix.
 UPDATE run
-   SET rows = :last_row, rejected = rejected + :rejected, calls = calls + :calls
+   SET rows = :last_row, rejected = rejected + :rejected, suppressed = suppressed + :suppressed,
+       duplicates = duplicates + :duplicates, calls = calls + :calls
  WHERE id = :run AND rows = :after_row AND read_at IS NULL;
 
 -- name: finish_reading
@@ -34,9 +35,14 @@ RETURNING id;
 -- name: insert_body
 INSERT INTO body (batch, calls, rows) VALUES (:batch, :body, :rows);
 
--- name: insert_rejected
-INSERT INTO rejected (run, row, reason, client_identifier, contact_numbers, fields)
-VALUES (:run, :row, :reason, :client_identifier, :contact_numbers, :fields);
+-- name: insert_left_out
+INSERT INTO left_out (run, row, state, reason, client_identifier, contact_numbers, fields)
+VALUES (:run, :row, :state, :reason, :client_identifier, :contact_numbers, :fields);
+
+-- name: add_note
+INSERT INTO note (run, note, contacts, row) VALUES (:run, :note, :contacts, :row)
+ON CONFLICT (run, note) DO UPDATE
+   SET contacts = contacts + excluded.contacts, row = min(row, excluded.row);
 
 -- name: claim
 -- In the list's order, so that the halves of a split batch come before the batches after it.
@@ -257,9 +263,17 @@ SELECT state, reason, sum(calls - accepted) AS calls FROM batch
  GROUP BY state, reason HAVING sum(calls - accepted) > 0
  ORDER BY calls DESC LIMIT :limit;
 
--- name: rejected_reasons
-SELECT reason, count(*) AS calls, min(row) AS row FROM rejected WHERE run = :run
- GROUP BY reason ORDER BY calls DESC LIMIT :limit;
+-- name: left_out_reasons
+-- So many of each state: the reasons of those left out on purpose hide none of the others.
+SELECT state, reason, rows, row FROM (
+    SELECT state, reason, count(*) AS rows, min(row) AS row,
+           row_number() OVER (PARTITION BY state ORDER BY count(*) DESC, min(row)) AS place
+      FROM left_out WHERE run = :run GROUP BY state, reason)
+ WHERE place <= :limit ORDER BY rows DESC, row;
+
+-- name: notes
+SELECT note, contacts, row FROM note WHERE run = :run
+ ORDER BY contacts DESC, row LIMIT :limit;
 
 -- name: settled_batches
 SELECT batch.id, first_row, batch.calls, state, reason, request_id, accepted, attempts, settled_at,
@@ -268,9 +282,25 @@ SELECT batch.id, first_row, batch.calls, state, reason, request_id, accepted, at
  WHERE run = :run AND state <> 'split'
  ORDER BY first_row;
 
--- name: rejected_rows
-SELECT row, reason, client_identifier, contact_numbers, fields FROM rejected
+-- name: left_out_rows
+SELECT row, reason, client_identifier, contact_numbers, fields, state FROM left_out
  WHERE run = :run ORDER BY row;
+
+-- name: placed
+-- The calls of a campaign that were placed, may have been or will be. `answer` says which of them,
+-- where some were.
+SELECT batch.id AS batch, run.id AS run, batch.calls, body.calls AS body, answer.body AS answer
+  FROM run JOIN batch ON batch.run = run.id LEFT JOIN body ON body.batch = batch.id
+       LEFT JOIN answer ON answer.batch = batch.id AND state = 'accepted' AND accepted < batch.calls
+ WHERE campaign = :campaign AND account = :account AND created_at >= :since
+   AND run.id IS NOT :but_not
+   AND state IN ('ready', 'claimed', 'sending', 'in_doubt', 'accepted', 'abandoned');
+
+-- name: placed_in
+-- All calls that a run has made of its list.
+SELECT batch.id AS batch, run, batch.calls, body.calls AS body, NULL AS answer
+  FROM batch LEFT JOIN body ON body.batch = batch.id
+ WHERE run = :run AND state <> 'split';
 
 -- ---- what the audit proves from; :run is NULL for all runs
 
@@ -302,6 +332,9 @@ SELECT account, endpoint, coalesce(steady_at, sent_at) AS at, sent_at AS wall, b
  WHERE (:run IS NULL OR run = :run) AND coalesce(verdict, '') NOT IN ('not_sent', 'held_back')
  ORDER BY at;
 
+-- name: left_out_counts
+SELECT state, count(*) AS rows FROM left_out WHERE run = :run GROUP BY state;
+
 -- name: uneven_splits
 SELECT batch.id AS batch, batch.run, batch.calls, coalesce(sum(part.calls), 0) AS in_parts
   FROM batch LEFT JOIN batch AS part ON part.parent = batch.id
@@ -328,7 +361,7 @@ SELECT 'batch' AS what, id AS number, run FROM batch
  WHERE state IN ('refused', 'expired', 'cancelled', 'abandoned', 'in_doubt')
    AND coalesce(trim(reason), '') = '' AND (:run IS NULL OR run = :run)
 UNION ALL
-SELECT 'row', row, run FROM rejected
+SELECT 'row', row, run FROM left_out
  WHERE trim(reason) = '' AND (:run IS NULL OR run = :run);
 
 -- name: refused_together

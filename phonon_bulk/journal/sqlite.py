@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from phonon_bulk.batch import State
-from phonon_bulk.call import RejectedRow
+from phonon_bulk.call import LeftOutRow
 from phonon_bulk.errors import JournalError
 from phonon_bulk.journal import buckets, changes
 from phonon_bulk.journal.alive import Sign, sweep
@@ -68,14 +68,15 @@ class SqliteJournal:
         self,
         run: int,
         batches: Sequence[FrozenBatch],
-        rejected: Sequence[RejectedRow],
+        left_out: Sequence[LeftOutRow],
         *,
         after_row: int,
         last_row: int,
+        notes: Sequence[tuple[str, int, int]] = (),
     ) -> None:
         """See `Journal`."""
         await self._writer.do(
-            lambda db: changes.append(db, run, batches, rejected, after_row, last_row)
+            lambda db: changes.append(db, run, batches, left_out, after_row, last_row, notes)
         )
         self._appended.set()
 

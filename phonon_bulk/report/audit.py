@@ -17,6 +17,7 @@ from hashlib import sha256
 from typing import Any
 
 from phonon_bulk.batch import State
+from phonon_bulk.call import LeftOut
 from phonon_bulk.errors import DamagedBodyError, PhononBulkError
 from phonon_bulk.journal import Run
 from phonon_bulk.journal.evidence import Frozen, History, SqliteEvidence, Try
@@ -88,8 +89,22 @@ def conservation(evidence: SqliteEvidence, runs: Sequence[Run]) -> Finding:
             summarize(evidence, run.id)
         except PhononBulkError as error:
             finding.faults.append(str(error))
+        finding.faults += _miscounted_rows(evidence, run)
         finding.faults += _misplaced_rows(evidence, run)
     return finding
+
+
+def _miscounted_rows(evidence: SqliteEvidence, run: Run) -> Iterator[str]:
+    """Yield a line for each state of which a run says another number of rows than there are."""
+    found = evidence.left_out_counts(run.id)
+    counts = {
+        LeftOut.REJECTED: run.rejected,
+        LeftOut.SUPPRESSED: run.suppressed,
+        LeftOut.DUPLICATE: run.duplicates,
+    }
+    for state, count in counts.items():
+        if (rows := found.get(state, 0)) != count:
+            yield f"run {run.id} says that {count:,} rows are {state}, and {rows:,} are"
 
 
 def _misplaced_rows(evidence: SqliteEvidence, run: Run) -> Iterator[str]:
@@ -117,7 +132,7 @@ def _rows_of(evidence: SqliteEvidence, run: int) -> Iterator[Iterable[int]]:
     for frozen in evidence.frozen(run):
         if frozen.state is not State.SPLIT:
             yield _rows_in(frozen)
-    yield (row.row for row in evidence.rejected(run))
+    yield (row.row for row in evidence.left_out(run))
 
 
 def _rows_in(frozen: Frozen) -> Iterable[int]:

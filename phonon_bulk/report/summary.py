@@ -42,7 +42,10 @@ class Summary:
     was given up (`resume --without-rest`)."""
     reason: str | None = None
     reasons: list[dict[str, Any]] = field(default_factory=list)
-    """Why contacts were not placed: `state`, `reason`, `contacts`, and an example's `row`."""
+    """Why contacts were not placed: `state`, `reason`, `contacts`, and of rows that became no
+    call the first, `row`."""
+    notes: list[dict[str, Any]] = field(default_factory=list)
+    """What was changed in calls: `note`, `contacts`, and the first of their rows, `row`."""
     limit: dict[str, Any] | None = None
     """The limit of its endpoint, and what of it is used now; see `limit_of`."""
 
@@ -61,11 +64,11 @@ def summarize(books: Books, run: int, seconds: float | None = None) -> Summary:
     """
     with books.snapshot():
         record, counts, reasons = books.run(run), books.counts(run), _reasons(books, run)
-        rate = books.rate(record.account, record.endpoint)
+        notes, rate = _notes(books, run), books.rate(record.account, record.endpoint)
     if seconds is None:
         seconds = max(0.0, (counts.settled_at or record.created_at) - record.created_at)
     summary = add_up(record, counts, round(seconds, 3), reasons)
-    return replace(summary, limit=None if rate is None else limit_of(rate))
+    return replace(summary, notes=notes, limit=None if rate is None else limit_of(rate))
 
 
 def limit_of(rate: Rate) -> dict[str, Any]:
@@ -95,15 +98,22 @@ def limit_in_words(limit: dict[str, Any]) -> str:
 
 
 def _reasons(books: Books, run: int) -> list[dict[str, Any]]:
-    rejected = [
-        {"state": "rejected", "reason": reason, "contacts": rows, "row": row}
-        for reason, rows, row in books.rejected_reasons(run, _REASONS)
+    left_out = [
+        {"state": state, "reason": reason, "contacts": rows, "row": row}
+        for state, reason, rows, row in books.left_out_reasons(run, _REASONS)
     ]
     others = [
         {"state": "refused" if state == State.ACCEPTED else state, "reason": reason, "contacts": n}
         for state, reason, n in books.reasons(run, _REASONS)
     ]
-    return rejected + others
+    return left_out + others
+
+
+def _notes(books: Books, run: int) -> list[dict[str, Any]]:
+    return [
+        {"note": note, "contacts": contacts, "row": row}
+        for note, contacts, row in books.notes(run, _REASONS)
+    ]
 
 
 def add_up(run: Run, counts: RunCounts, seconds: float, reasons: list[dict[str, Any]]) -> Summary:
@@ -199,7 +209,7 @@ def to_text(summary: Summary) -> str:
     lines += ["", f"  {_figures(summary)}"]
     if summary.limit and summary.state != "done":
         lines.append(f"  limit: {limit_in_words(summary.limit)}")
-    lines += _why(summary)
+    lines += _why(summary) + _changed(summary)
     return "\n".join(lines)
 
 
@@ -256,7 +266,17 @@ def _why(summary: Summary) -> list[str]:
         return []
     lines = ["", "  why not:"]
     for entry in summary.reasons:
-        example = f" (row {entry['row']}, for one)" if "row" in entry else ""
         state = str(entry["state"]).replace("_", " ")
-        lines.append(f"    {entry['contacts']:>9,} {state}: {entry['reason']}{example}")
+        lines.append(_line(entry, f"{state}: {entry['reason']}"))
     return lines
+
+
+def _changed(summary: Summary) -> list[str]:
+    if not summary.notes:
+        return []
+    return ["", "  changed in calls:", *(_line(entry, entry["note"]) for entry in summary.notes)]
+
+
+def _line(entry: dict[str, Any], text: str) -> str:
+    example = f" (row {entry['row']}, for one)" if "row" in entry else ""
+    return f"    {entry['contacts']:>9,} {text}{example}"

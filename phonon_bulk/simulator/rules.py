@@ -16,7 +16,8 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from phonon_bulk.call import KEY_PREFIX, today_in_india
+from phonon_bulk.call import today_in_india
+from phonon_bulk.config import KEY_PREFIX
 from phonon_bulk.simulator.options import FLOW_ID, SECURITY_ID, Endpoint, Rules
 
 MAX_CALLS = 500

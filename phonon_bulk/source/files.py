@@ -4,6 +4,7 @@ import glob
 import os
 import stat
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from phonon_bulk.errors import ListError
@@ -26,28 +27,70 @@ def mark_now(file: Path) -> Mark:
         return mark_of(os.fstat(opened.fileno()))
 
 
-def find_files(paths: Sequence[str]) -> tuple[Path, ...]:
-    """Return the files that the paths and patterns mean, in their order, a pattern's by name.
+_ENDINGS = {".csv", ".tsv", ".txt", ".json", ".ndjson", ".jsonl", ".parquet", ".xlsx", ".zip"}
+_WRAPPINGS = {".gz", ".zst"}
 
-    `~` is the home folder, and `**` any number of folders. Raises ListError for a path or pattern
-    without a file, for what is no readable file, and for a file named twice, whose customers would
-    all be called twice.
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The files of a list, in their order."""
+
+    files: tuple[Path, ...]
+    remarks: tuple[str, ...] = ()
+    """What was passed over and should be seen."""
+
+
+def find_files(paths: Sequence[str]) -> Found:
+    """Return the files that paths, patterns and folders mean, in their order.
+
+    `~` is the home folder, and `**` any number of folders. The files of a pattern come by name, and
+    so do those of a folder, of which those are taken that have the ending of a list; hidden ones
+    and folders in it are passed over.
+
+    Raises ListError for a path, pattern or folder without a file, for what is no readable file, and
+    for a file named twice, whose customers would all be called twice.
     """
     if not paths:
         raise ListError("no contact list is named")
-    files = tuple(file for path in paths for file in _files_of(path))
+    found = [_found(path) for path in paths]
+    files = tuple(file for each in found for file in each.files)
     _refuse_doubles(files)
-    return files
+    return Found(files, tuple(remark for each in found for remark in each.remarks))
 
 
-def _files_of(path: str) -> list[Path]:
+def _found(path: str) -> Found:
     name = os.path.expanduser(path)  # noqa: PTH111 - Path would tidy the pattern up
     if "\0" in name:
         raise ListError("a path with a NUL character in it can't be the contact list")
+    if not name.strip():
+        raise ListError("an empty path can't be the contact list: is a variable not set?")
     if glob.has_magic(name) and not os.path.lexists(name):
-        return _matches(path, name)
+        return Found(tuple(_matches(path, name)))
+    if os.path.isdir(name):  # noqa: PTH112 - says no to a name that is too long
+        return _in_folder(Path(name))
     _check_ordinary(Path(name))
-    return [Path(name)]
+    return Found((Path(name),))
+
+
+def _in_folder(folder: Path) -> Found:
+    try:
+        inside = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+    except OSError as error:
+        raise ListError(f"{folder} can't be read: {error.strerror}") from None
+    files = [path for path in inside if not path.is_dir()]
+    lists = [path for path in files if _is_list(path)]
+    if not lists:
+        raise ListError(f"there is no contact list in the folder {folder}")
+    for path in lists:
+        _check_ordinary(path)
+    others = ", ".join(path.name for path in files if path not in lists)
+    remark = f"passed over in the folder {folder}, by their endings: {others}"
+    return Found(tuple(lists), (remark,) if others else ())
+
+
+def _is_list(path: Path) -> bool:
+    *before, last = ["", *(suffix.lower() for suffix in path.suffixes)][-2:]
+    return (before[-1] if last in _WRAPPINGS and before else last) in _ENDINGS
 
 
 def _matches(path: str, pattern: str) -> list[Path]:
@@ -67,10 +110,10 @@ def _check_ordinary(file: Path) -> None:
         raise ListError(f"there is no file {file} (looked for in {Path.cwd()})") from None
     except OSError as error:
         raise ListError(f"{file} can't be read: {error.strerror}") from None
-    if stat.S_ISDIR(mode):
-        raise ListError(f"{file} is a folder: name the files in it, for example {file}/*.csv")
     if not stat.S_ISREG(mode):
-        raise ListError(f"{file} is no ordinary file: save the list to a file first")
+        raise ListError(
+            f"{file} is no ordinary file: save the list to a file, or pipe it in and name it -"
+        )
 
 
 def _refuse_doubles(files: Sequence[Path]) -> None:

@@ -1,25 +1,21 @@
 -- What is usual in a field, and what becomes of it. Each macro returns NULL for what is not usual:
 -- row.py then decides. Where one returns a value, it is the one that row.py would return.
-
-CREATE TEMP MACRO is_number(digits) AS
-    regexp_full_match(digits, '[1-9][0-9]{7,8}|[1-5][0-9]{9}|[1-9][0-9]{10,14}');
-
-CREATE TEMP MACRO is_number_after_plus(text) AS
-    regexp_full_match(text, '\+[1-9][0-9]{7,14}');
+-- calls_query.py fills in the country: $code, $trunk, and $mobile, a pattern (numbers.py).
 
 CREATE TEMP MACRO bare_number(bare) AS
     CASE
-        WHEN is_number_after_plus(bare) THEN bare[2:]
-        WHEN is_number(bare) THEN bare
+        WHEN regexp_full_match(bare, '\+?$code$mobile') THEN ltrim(bare, '+')
+        WHEN regexp_full_match(bare, '$mobile') THEN '$code' || bare
+        WHEN regexp_full_match(bare, '$trunk$mobile') THEN '$code' || bare[length('$trunk') + 1:]
     END;
 
--- call.clean_number. Ten digits from 6 on are a number only after a plus: the country code lacks.
+-- numbers.NumberReader, for one ordinary mobile number. A dot is not usual: it may be that of a
+-- decimal number.
 CREATE TEMP MACRO clean_number(field) AS
     CASE
         WHEN field = '' THEN NULL
-        WHEN is_number(field) THEN field
-        WHEN is_number_after_plus(field) THEN field[2:]
-        ELSE bare_number(translate(field, ' ' || chr(160) || '().-', ''))
+        WHEN regexp_full_match(field, '$code$mobile') THEN field
+        ELSE bare_number(translate(field, ' ' || chr(160) || '()-', ''))
     END;
 
 CREATE TEMP MACRO is_trimmed(field) AS
@@ -32,3 +28,7 @@ CREATE TEMP MACRO identifier_json(field, generated) AS
         WHEN is_trimmed(field) THEN to_json(field)
         WHEN is_trimmed(trim(field)) THEN to_json(trim(field))
     END::VARCHAR;
+
+-- row.identifier_key.
+CREATE TEMP MACRO identifier_key(field, json) AS
+    CASE WHEN trim(field) <> '' THEN unhex(md5(json)) END;

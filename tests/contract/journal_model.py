@@ -15,7 +15,7 @@ from typing import Any
 from builders import DAY, make_data
 
 from phonon_bulk.batch import MAX_VARIANT, TRANSITIONS, Batch, State
-from phonon_bulk.call import RejectedRow
+from phonon_bulk.call import LeftOut, LeftOutRow
 from phonon_bulk.errors import ReadElsewhereError, RunError, TransitionError
 from phonon_bulk.journal import (
     Claim,
@@ -200,18 +200,28 @@ class Begun:
     reason: str | None = None
     rows: int = 0
     calls: int = 0
-    rejected: list[RejectedRow] = field(default_factory=list)
+    left_out: list[LeftOutRow] = field(default_factory=list)
+    notes: dict[str, tuple[int, int]] = field(default_factory=dict)
+    """What was changed: in how many calls, and the first of their rows."""
 
     def run(self) -> Run:
         """Return it as the books have it."""
-        ours = {name: getattr(self, name) for name in self.__dataclass_fields__ if name != "new"}
-        kept = {**ours, "rejected": len(self.rejected), "suppressed": 0, "duplicates": 0}
-        return Run(**asdict(self.new), **kept)
+        names = set(self.__dataclass_fields__) - {"new", "left_out", "notes"}
+        states = Counter(row.state for row in self.left_out)
+        return Run(
+            **asdict(self.new),
+            **{name: getattr(self, name) for name in names},
+            rejected=states[LeftOut.REJECTED],
+            suppressed=states[LeftOut.SUPPRESSED],
+            duplicates=states[LeftOut.DUPLICATE],
+        )
 
 
 CLEAR_NO = {"throttled", "setup", "account", "not_sent", "held_back"}
 """Verdicts after which surely nothing was placed."""
 GONE = {State.SENDING, State.IN_DOUBT, State.ACCEPTED, State.SPLIT, State.ABANDONED}
+PLACED = {*HELD, State.READY, State.IN_DOUBT, State.ACCEPTED, State.ABANDONED}
+"""States in which calls were placed, may have been, or will be."""
 PUT_OFF = 2.0
 """Seconds for which a batch waits while another with its bytes is under way."""
 
@@ -265,20 +275,24 @@ class Model:
         self,
         run: int,
         batches: Sequence[FrozenBatch],
-        rejected: Sequence[RejectedRow],
+        left_out: Sequence[LeftOutRow],
         *,
         after_row: int,
         last_row: int,
+        notes: Sequence[tuple[str, int, int]] = (),
     ) -> None:
         """See `Journal`."""
         one = self.runs.get(run)
         if one is None or one.rows != after_row or one.read_at is not None:
             raise ReadElsewhereError
         calls = sum(batch.calls for batch in batches)
-        if last_row - after_row != calls + len(rejected):
+        if last_row - after_row != calls + len(left_out):
             raise sqlite3.IntegrityError
         one.rows, one.calls = last_row, one.calls + calls
-        one.rejected += rejected
+        one.left_out += left_out
+        for note, contacts, row in notes:
+            before, first = one.notes.get(note, (0, row))
+            one.notes[note] = (before + contacts, min(first, row))
         for batch in batches:
             self._born(run, batch)
 
@@ -529,3 +543,20 @@ class Model:
             requests=sum(len(one.tried) for one in ours),
             settled_at=max(settled, default=None),
         )
+
+    def notes(self, run: int) -> list[tuple[str, int, int]]:
+        """See `Books`; in no order."""
+        notes = self.runs[run].notes.items()
+        return [(note, contacts, row) for note, (contacts, row) in notes]
+
+    def called(self, run: int) -> list[int]:
+        """Return the rows of a run that became calls."""
+        ours = self.of(run, *set(State) - {State.SPLIT})
+        return sorted(row for one in ours for row in one.rows)
+
+    def placed(self, *, but_not: int | None = None) -> list[int]:
+        """Return the rows of calls that were placed, or perhaps, or will be; of all runs."""
+        rows: list[int] = []
+        for run in set(self.runs) - {but_not}:
+            rows += [row for one in self.of(run, *PLACED) for row in one.rows]
+        return sorted(rows)

@@ -2,20 +2,29 @@
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import replace
 from datetime import timedelta
+from itertools import chain
 from pathlib import Path
 
 import pytest
-from builders import DAY, make_batch, make_data, make_run
+from builders import DAY, make_batch, make_call, make_data, make_run
 
 from phonon_bulk.batch import TRANSITIONS, State
-from phonon_bulk.call import RejectedRow
-from phonon_bulk.errors import JournalError, ReadElsewhereError, RunError, TransitionError
+from phonon_bulk.call import LeftOut, LeftOutRow
+from phonon_bulk.errors import (
+    DamagedBodyError,
+    JournalError,
+    ReadElsewhereError,
+    RunError,
+    TransitionError,
+)
 from phonon_bulk.journal import (
     Claim,
     Control,
     Journal,
+    Key,
     Moment,
     NextWork,
     Opened,
@@ -157,18 +166,74 @@ async def test_no_such_run(journal: Journal, books: Callable[[], SqliteBooks]) -
 async def test_append_accounts_for_every_row(
     journal: Journal, books: Callable[[], SqliteBooks]
 ) -> None:
-    """Rows become calls or rejected rows, and the sum is kept."""
+    """Rows become calls or are left out, each for its reason, and the sum is kept."""
     run = (await journal.open_run(make_run(), NOW)).run
-    bad = RejectedRow(3, "no usable number", "ACC3", ("12",), '{"tel1": "12"}')
-    await journal.append(run, [make_batch([1, 2, 4])], [bad], after_row=0, last_row=4)
+    bad = LeftOutRow(3, "no usable number", "ACC3", ("12",), '{"tel1": "12"}')
+    others = [
+        LeftOutRow(5, "on a list", "ACC5", ("9199",), state=LeftOut.SUPPRESSED),
+        LeftOutRow(6, "again", None, (), state=LeftOut.DUPLICATE),
+        LeftOutRow(7, "again", None, (), state=LeftOut.DUPLICATE),
+    ]
+    batches = [make_batch([1, 2, 4])]
+    await journal.append(run, batches, [bad, *others], after_row=0, last_row=7)
     with books() as opened:
         record = opened.run(run)
-        assert (record.rows, record.calls, record.rejected) == (4, 3, 1)
-        assert list(opened.rejected(run)) == [bad]
-        assert opened.rejected_reasons(run, 5) == [("no usable number", 1, 3)]
+        assert (record.rows, record.calls, record.rejected) == (7, 3, 1)
+        assert (record.suppressed, record.duplicates) == (1, 2)
+        assert list(opened.left_out(run)) == [bad, *others]
+        assert opened.left_out_reasons(run, 5) == [
+            ("duplicate", "again", 2, 6),
+            ("rejected", "no usable number", 1, 3),
+            ("suppressed", "on a list", 1, 5),
+        ]
         (batch,) = opened.batches(run)
     assert list(batch.rows) == [1, 2, 4]
     assert batch.calls == make_data([1, 2, 4])
+
+
+async def test_reasons_of_one_state_hide_none_of_another(
+    journal: Journal, books: Callable[[], SqliteBooks]
+) -> None:
+    """The most frequent reasons of each state are there, however many another state has."""
+    run = (await journal.open_run(make_run(), NOW)).run
+    rows = [LeftOutRow(row, f"as row {row % 3}", None, ()) for row in range(1, 7)]
+    rows = [replace(row, state=LeftOut.DUPLICATE) for row in rows]
+    rows += [LeftOutRow(7, "a", None, ()), *(LeftOutRow(n, "b", None, ()) for n in (8, 9))]
+    await journal.append(run, [], rows, after_row=0, last_row=9)
+    with books() as opened:
+        assert opened.left_out_reasons(run, 1) == [
+            ("duplicate", "as row 1", 2, 1),
+            ("rejected", "b", 2, 8),
+        ]
+
+
+async def test_notes_are_added_up(journal: Journal, books: Callable[[], SqliteBooks]) -> None:
+    """What is noted of a run's calls is summed, each with the first of its rows."""
+    run, other = [(await journal.open_run(make_run(), NOW)).run for _ in range(2)]
+    first, second = [make_batch([1, 2, 3])], [make_batch([4, 5, 6])]
+    notes = [("moved", 1, 3), ("cut", 2, 1)]
+    await journal.append(run, first, [], after_row=0, last_row=3, notes=notes)
+    notes = [("moved", 2, 5), ("new", 1, 6)]
+    await journal.append(run, second, [], after_row=3, last_row=6, notes=notes)
+    await journal.append(other, first, [], after_row=0, last_row=3, notes=[("cut", 3, 1)])
+    with books() as opened:
+        found = [("moved", 3, 3), ("cut", 2, 1), ("new", 1, 6)]
+        assert opened.notes(run, 9) == found
+        assert opened.notes(run, 2) == found[:2]
+        assert opened.notes(other, 9) == [("cut", 3, 1)]
+
+
+async def test_what_was_not_appended_is_not_noted(
+    journal: Journal, books: Callable[[], SqliteBooks]
+) -> None:
+    """Notes of rows that another process has read are not counted once more."""
+    run = (await journal.open_run(make_run(), NOW)).run
+    with pytest.raises(ReadElsewhereError):
+        await journal.append(run, [], [], after_row=7, last_row=7, notes=[("moved", 1, 8)])
+    with pytest.raises(Exception, match="CHECK"):
+        await journal.append(run, [], [], after_row=0, last_row=3, notes=[("moved", 1, 1)])
+    with books() as opened:
+        assert opened.notes(run, 9) == []
 
 
 async def test_rows_that_do_not_add_up_are_refused(
@@ -936,3 +1001,137 @@ async def test_a_run_that_is_not_there(journal: Journal) -> None:
         await journal.read_so_far(9)
     with pytest.raises(RunError, match="there is no run 9"):
         await next_work(journal, 9)
+
+
+# ---- whom runs have called
+
+
+def numbers(rows: Sequence[int]) -> list[str]:
+    """Return the first numbers of the calls of rows."""
+    return [make_call(row).contact_numbers[0] for row in rows]
+
+
+def found_placed(
+    books: Callable[[], SqliteBooks],
+    *,
+    since: float = 0.0,
+    by: Key = "number",
+    but_not: int | None = None,
+) -> list[str]:
+    """Return the keys of all calls placed by the tests' campaign, sorted."""
+    with books() as opened:
+        return sorted(
+            chain(
+                *opened.placed("premium-reminder", "default", since=since, by=by, but_not=but_not)
+            )
+        )
+
+
+async def appended(journal: Journal, rows: Sequence[Sequence[int]], **changes: str) -> int:
+    """Open a run with a ready batch of each of these rows."""
+    run = (await journal.open_run(make_run(**changes), NOW)).run
+    last_row = sum(len(some) for some in rows)
+    await journal.append(
+        run, [make_batch(some) for some in rows], [], after_row=0, last_row=last_row
+    )
+    return run
+
+
+SETTLED_SO = {
+    State.ACCEPTED: Settlement(State.ACCEPTED, "accepted", accepted=2),
+    State.IN_DOUBT: DOUBT,
+    State.REFUSED: REFUSED,
+}
+
+
+@pytest.mark.parametrize("state", State)
+async def test_who_counts_as_called(
+    journal: Journal, books: Callable[[], SqliteBooks], state: State
+) -> None:
+    """Calls placed, perhaps placed or still to be sent count; what surely never rang does not."""
+    run = await appended(journal, [[1, 2]])
+    if state is State.CANCELLED:
+        await journal.cancel_ready(run, NOW, "why")
+    elif state is not State.READY:
+        await arrive(journal, run, state)
+    assert states(books, run).get(state) == 1
+    never = {State.REFUSED, State.EXPIRED, State.CANCELLED}
+    assert found_placed(books) == ([] if state in never else numbers([1, 2]))
+    with books() as opened:
+        assert sorted(chain(*opened.placed_in(run, "number"))) == numbers([1, 2])
+
+
+async def arrive(journal: Journal, run: int, state: State) -> None:
+    """Claim a batch, and lead it to a state."""
+    (one,) = await claim(journal, run)
+    if state is State.CLAIMED:
+        return
+    if state is State.EXPIRED:
+        await journal.expire(one.batch, ME, NOW, "why")
+        return
+    await journal.send(one, HEAD, ME, at(NOW), LEASE)
+    if state is State.SPLIT:
+        bad = Settlement(State.SPLIT, "bad_data")
+        halves = [make_batch([1]), make_batch([2])]
+        await journal.split(one, halves, ME, NOW, answered=bad, reason="why")
+    elif state is State.ABANDONED:
+        await journal.settle(one.batch, DOUBT, ME, NOW)
+        await journal.resolve(run, [one.batch], state, who="asha@desk", now=at(NOW))
+    elif state is not State.SENDING:
+        await journal.settle(one.batch, SETTLED_SO[state], ME, NOW)
+
+
+async def test_of_a_partial_success_those_placed_count(
+    journal: Journal, books: Callable[[], SqliteBooks]
+) -> None:
+    """The answer says which calls were placed; if it can't say it any more, all count."""
+    run = await appended(journal, [[1, 2, 3], [4, 5]])
+    details = b'{"call-details":[{"client-identifier":"ACC0000002","phonon-uuid":"u"}]}'
+    for answer in (details, b"{}"):
+        one = await sending(journal, run)
+        some = Settlement(State.ACCEPTED, "partial", "why", accepted=1, answer=answer)
+        await journal.settle(one.batch, some, ME, NOW)
+    assert found_placed(books) == numbers([2, 4, 5])
+    with books() as opened:
+        assert sorted(chain(*opened.placed_in(run, "number"))) == numbers([1, 2, 3, 4, 5])
+
+
+async def test_what_an_unclear_answer_lists_proves_nothing(
+    journal: Journal, books: Callable[[], SqliteBooks]
+) -> None:
+    """All calls of a doubt may have been placed, also those that the answer does not name."""
+    run = await appended(journal, [[1, 2]])
+    one = await sending(journal, run)
+    details = b'{"call-details":[{"client-identifier":"ACC0000002","phonon-uuid":"u"}]}'
+    await journal.settle(one.batch, replace(DOUBT, answer=details), ME, NOW)
+    assert found_placed(books) == numbers([1, 2])
+
+
+async def test_whose_calls_count(journal: Journal, books: Callable[[], SqliteBooks]) -> None:
+    """Those of the campaign and account, on either endpoint, since a moment, but for one run."""
+    await appended(journal, [[1]])
+    await appended(journal, [[2]], endpoint="realtime")
+    await appended(journal, [[3]], campaign="other")
+    await appended(journal, [[4]], account="other")
+    late = (await journal.open_run(make_run(), NOW + 60)).run
+    await journal.append(late, [make_batch([5])], [], after_row=0, last_row=1)
+    assert found_placed(books) == numbers([1, 2, 5])
+    assert found_placed(books, since=NOW) == numbers([1, 2, 5])
+    assert found_placed(books, since=NOW + 1) == numbers([5])
+    assert found_placed(books, but_not=late) == numbers([1, 2])
+    assert found_placed(books, by="client_identifier") == ["ACC0000001", "ACC0000002", "ACC0000005"]
+
+
+@pytest.mark.parametrize("harm", ["UPDATE body SET calls = x'00'", "DELETE FROM body"])
+async def test_whom_a_damaged_batch_called_is_not_guessed(
+    journal: Journal, books: Callable[[], SqliteBooks], path: Path, harm: str
+) -> None:
+    """A batch that can't be read is an error that names it: a call might be placed twice."""
+    run = await appended(journal, [[1, 2]])
+    connection = sqlite3.connect(path, isolation_level=None)
+    connection.execute(harm)
+    connection.close()
+    with pytest.raises(DamagedBodyError, match=f"batch 1 of run {run}"):
+        found_placed(books)
+    with books() as opened, pytest.raises(DamagedBodyError):
+        list(opened.placed_in(run, "number"))

@@ -17,10 +17,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from functools import cache
+from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
-from builders import DAY, SECURITY_ID, make_run
+from builders import DAY, SECURITY_ID, make_call, make_left_out, make_run
 from contract.journal_model import HELD, SETTLED, Kept, Model, Rows, frozen
 from hypothesis import HealthCheck, note, settings
 from hypothesis import strategies as st
@@ -34,9 +35,10 @@ from hypothesis.stateful import (
 )
 
 from phonon_bulk.batch import MAX_VARIANT, TRANSITIONS, Head, State
-from phonon_bulk.call import RejectedRow
+from phonon_bulk.call import Call as Sent
+from phonon_bulk.call import LeftOut, LeftOutRow
 from phonon_bulk.errors import RunError, TransitionError
-from phonon_bulk.journal import Claim, Control, Moment, Settlement
+from phonon_bulk.journal import Claim, Control, Key, Moment, Settlement
 from phonon_bulk.journal.books import SqliteBooks
 from phonon_bulk.journal.frozen import compress
 from phonon_bulk.journal.sqlite import SqliteJournal
@@ -67,6 +69,15 @@ NO_ANSWER = [to for to in State if (State.SENDING, to) not in TRANSITIONS or to 
 NO_RESOLUTION = [to for to in State if (State.IN_DOUBT, to) not in TRANSITIONS] + [State.SENDING]
 """The states to which a batch can't be settled, and those to which no person settles a doubt."""
 
+NOTES = ["a number was left out", "start-time moved"]
+"""What may have been changed in calls."""
+
+KEY_OF: dict[Key, Callable[[Sent], str]] = {
+    "number": lambda one: one.contact_numbers[0],
+    "client_identifier": lambda one: one.client_identifier,
+}
+"""What calls are known by."""
+
 Block = tuple[tuple[Rows, ...], Rows]
 ONE_BATCH: Block = (((1, 2, 3, 4),), ())
 BLOCKS = st.lists(
@@ -82,7 +93,7 @@ BLOCKS = st.lists(
     min_size=1,
     max_size=2,
 )
-"""What four rows of a list become: batches, and rejected rows. There are few of these, and a call
+"""What four rows of a list become: batches, and rows left out. There are few of these, and a call
 depends on its row alone, so many batches have the same bytes as one of another list; as have the
 halves of one list's batches and whole batches of another's."""
 
@@ -341,20 +352,26 @@ class JournalMachine(RuleBasedStateMachine):
     def _append(self, run: int, blocks: list[Block], fault: str = "") -> None:
         first = after = self.model.runs[run].rows + 4 * (fault == "elsewhere")
         batches: list[Rows] = []
-        rejected: list[int] = []
+        left_out: list[LeftOutRow] = []
         for calls, others in blocks:
             batches += [tuple(first + row for row in rows) for rows in calls]
-            rejected += [first + row for row in others]
+            left_out += [self._left_out(first + row) for row in others]
             first += 4
+        noted = [row for rows in batches for row in rows]
+        notes = self._pick("notes", [[], NOTES[:1], NOTES[1:], NOTES]) if noted else []
         append = call(
             "append",
             run + 1000 * (fault == "no run"),
             [frozen(rows) for rows in batches],
-            [RejectedRow(row, "no number", f"ACC{row}", ("12",), "{}") for row in rejected],
+            left_out,
             after_row=after,
             last_row=first + (fault == "too few") - (fault == "too many"),
+            notes=[(note, len(noted), noted[0]) for note in notes],
         )
         self._do(self._who(), append)
+
+    def _left_out(self, row: int) -> LeftOutRow:
+        return make_left_out(row, self._pick("state", list(LeftOut)))
 
     def _oversee(self) -> None:
         """Do what is done to a run as a whole."""
@@ -522,16 +539,28 @@ class JournalMachine(RuleBasedStateMachine):
             self.in_hand += [(journal.owner, claim) for claim in found]
 
     def _read_the_books(self, run: int) -> None:
-        """See that a run's books hold every row once, in a living batch or rejected."""
-        batches, rejected = list(self.books.batches(run)), list(self.books.rejected(run))
+        """See that a run's books hold every row once, in a living batch or left out."""
+        batches, left_out = list(self.books.batches(run)), list(self.books.left_out(run))
         for batch in batches:
             one = self.model.batches[batch.batch]
             assert (batch.state, tuple(batch.rows)) == (one.state, one.rows)
             assert compress(batch.calls or b"") == one.frozen.body
             assert (batch.answer, batch.request_id) == (one.answer, one.request_id)
-        assert rejected == self.model.runs[run].rejected
-        rows = [row for batch in batches for row in batch.rows] + [bad.row for bad in rejected]
+        assert left_out == self.model.runs[run].left_out
+        rows = [row for batch in batches for row in batch.rows] + [one.row for one in left_out]
         assert sorted(rows) == list(range(1, self.model.runs[run].rows + 1))
+        self._read_keys(run)
+
+    def _read_keys(self, run: int) -> None:
+        """See whom the books say a run has called, and all others."""
+        new = self.model.runs[run].new
+        called = [make_call(row) for row in self.model.called(run)]
+        others = [make_call(row) for row in self.model.placed(but_not=run)]
+        for by, key_of in KEY_OF.items():
+            found = self.books.placed_in(run, by)
+            assert sorted(chain(*found)) == [key_of(one) for one in called]
+            found = self.books.placed(new.campaign, new.account, since=0.0, by=by, but_not=run)
+            assert sorted(chain(*found)) == [key_of(one) for one in others]
 
     @precondition(lambda self: any(claim.replay for _, claim in self.in_hand))
     @rule(times=st.integers(1, 2))
@@ -620,6 +649,7 @@ class JournalMachine(RuleBasedStateMachine):
             doubts = sorted(self.books.doubts(run), key=lambda doubt: doubt.batch)
             in_doubt = [one for one in batches if (one.run, one.state) == (run, State.IN_DOUBT)]
             assert doubts == [one.doubt() for one in in_doubt]
+            assert sorted(self.books.notes(run, 99)) == sorted(self.model.notes(run))
 
     @invariant()
     def promises_are_kept(self) -> None:
@@ -627,10 +657,11 @@ class JournalMachine(RuleBasedStateMachine):
         batches = self._table("SELECT * FROM batch")
         for run in self._table("SELECT * FROM run"):
             alive = [b for b in batches if b["run"] == run["id"] and b["state"] != State.SPLIT]
-            assert run["rows"] == run["rejected"] + run["calls"]
+            left_out = run["rejected"] + run["suppressed"] + run["duplicates"]
+            assert run["rows"] == left_out + run["calls"]
             assert run["calls"] == sum(batch["calls"] for batch in alive)
             rows = [row for batch in alive for row in self.model.batches[batch["id"]].rows]
-            rows += [bad.row for bad in self.model.runs[run["id"]].rejected]
+            rows += [one.row for one in self.model.runs[run["id"]].left_out]
             assert sorted(rows) == list(range(1, run["rows"] + 1))
         for batch in batches:
             assert batch == self.final.get(batch["id"], batch)

@@ -5,10 +5,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from builders import DAY, make_batch, make_run
+from builders import DAY, make_batch, make_left_out, make_run
 
 from phonon_bulk.batch import State
-from phonon_bulk.call import RejectedRow
+from phonon_bulk.call import LeftOut
 from phonon_bulk.journal import Moment, Settlement
 from phonon_bulk.journal.evidence import History, SqliteEvidence, Try
 from phonon_bulk.journal.sqlite import SqliteJournal
@@ -53,9 +53,10 @@ async def path(tmp_path: Path) -> Path:
     journal = SqliteJournal(tmp_path / "journal.db")
     run = (await journal.open_run(make_run(), NOW)).run
     pairs = [(1, 2), (3, 4), (5, 6), (7, 8), (9, 10), (12, 13), (14, 15)]
-    row = RejectedRow(11, "no usable number", None, (), "{}")
+    states = {11: LeftOut.REJECTED, 16: LeftOut.SUPPRESSED, 17: LeftOut.DUPLICATE}
+    left_out = [make_left_out(row, state) for row, state in states.items()]
     batches = [make_batch(pair) for pair in pairs]
-    await journal.append(run, batches, [row], after_row=0, last_row=15)
+    await journal.append(run, batches, left_out, after_row=0, last_row=17)
     await journal.finish_reading(run, NOW)
     await _one(journal, run, 0, ACCEPTED)
     await _one(journal, run, 10, AGAIN, ACCEPTED)
@@ -90,15 +91,18 @@ def test_all_hold(path: Path, run: int | None) -> None:
     assert [finding.faults for finding in found] == [[], [], [], [], []]
     text = to_text(found)
     assert text.count("holds") == 5
-    assert "1 runs, 15 rows" in text
+    assert "1 runs, 17 rows" in text
     assert "at most 9 requests of 500" in text
 
 
 def _sabotage() -> Iterator[tuple[int, str]]:
     yield 1, "UPDATE batch SET calls = 1 WHERE id = 1"
     yield 1, "UPDATE run SET rows = rows + 1, calls = calls + 1"
-    yield 1, "DELETE FROM rejected"
-    yield 1, "UPDATE rejected SET row = 3"
+    yield 1, "DELETE FROM left_out WHERE state = 'rejected'"
+    yield 1, "DELETE FROM left_out WHERE state = 'duplicate'"
+    yield 1, "UPDATE left_out SET row = 3 WHERE state = 'suppressed'"
+    yield 1, "UPDATE left_out SET state = 'rejected' WHERE state = 'suppressed'"
+    yield 1, "UPDATE run SET suppressed = 2, duplicates = 0"
     yield 1, "UPDATE batch SET first_row = 3 WHERE id = 1"
     yield 1, "UPDATE batch SET first_row = 300 WHERE id = 1"
     yield 1, "UPDATE batch SET parent = NULL WHERE first_row = 8"
@@ -113,7 +117,7 @@ def _sabotage() -> Iterator[tuple[int, str]]:
     yield 3, "UPDATE attempt SET verdict = 'throttled' WHERE batch = 3 AND n = 1"
     yield 3, "DELETE FROM resolution"
     yield 3, "UPDATE attempt SET ended_at = 1 WHERE batch = 7"
-    yield 5, "UPDATE rejected SET reason = ' '"
+    yield 5, "UPDATE left_out SET reason = ' ' WHERE state = 'duplicate'"
     yield 5, "UPDATE batch SET reason = NULL WHERE state = 'refused'"
     yield 5, "UPDATE batch SET calls = 2 WHERE state = 'refused'"
 

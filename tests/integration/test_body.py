@@ -8,7 +8,7 @@ from builders import make_run
 from scripted import limiter
 
 from phonon_bulk.batch import Head, room_for_calls
-from phonon_bulk.config import MappingSettings
+from phonon_bulk.config import Campaign, MappingSettings
 from phonon_bulk.dispatch import Dispatcher, Pace
 from phonon_bulk.endpoint import Endpoint
 from phonon_bulk.journal import Moment
@@ -66,15 +66,18 @@ async def test_the_body_is_as_phonon_describes_it(tmp_path: Path) -> None:
     """Non-ASCII names, quotes, back-slashes, control characters: every byte is as expected."""
     path = tmp_path / "list.csv"
     path.write_bytes(LIST.encode())
-    mapping = MappingSettings(
-        client_identifier="account_no",
-        contact_numbers=("mobile", "alternate"),
-        start_time="2026-11-24T10:00:00+05:30",
-        keys={"Name": "first_name", "Amount": "due", "Note": "note"},
+    mapping = MappingSettings.model_validate(
+        {
+            "client_identifier": "account_no",
+            "contact_numbers": ["mobile", "alternate"],
+            "start_time": "2026-11-24T10:00:00+05:30",
+            "keys": {"Name": "first_name", "Amount": "due", "Note": "note"},
+        }
     )
     journal = SqliteJournal(tmp_path / "journal.db")
     run = (await journal.open_run(make_run(), NOON)).run
-    contacts = open_list([str(path)], mapping)
+    campaign = Campaign(name="reminder", flow_id="QG8k000A", mapping=mapping)
+    contacts = open_list(campaign, [str(path)])
     room, stop = room_for_calls("QG8k000A", 64), asyncio.Event()
     assert await submit(journal, contacts, run=run, room=room, now=lambda: NOON, stop=stop)
     catcher, head = Catcher(), Head(ID, "QG8k000A")

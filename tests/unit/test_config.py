@@ -21,11 +21,15 @@ from pydantic import ValidationError
 from phonon_bulk.config import (
     AccountSettings,
     Campaign,
+    Encoding,
     EndpointName,
     EndpointSettings,
+    Kind,
     MappingSettings,
     Once,
+    Outside,
     Settings,
+    Value,
     environment_name,
     files,
     find_settings_file,
@@ -934,14 +938,101 @@ def test_a_whole_campaign(tmp_path: Path) -> None:
         endpoint=EndpointName.REALTIME,
         account="south",
         paths=(f"{tmp_path}/contacts/*.csv",),
+        folder=str(tmp_path),
         delimiter=";",
-        mapping=MappingSettings(
-            client_identifier="account_no",
-            contact_numbers=("mobile", "alternate"),
-            start_time="2026-11-24T10:00:00+05:30",
-            keys={"Name": "first_name", "Amount": "due"},
+        mapping=MappingSettings.model_validate(
+            {
+                "client_identifier": "account_no",
+                "contact_numbers": ["mobile", "alternate"],
+                "start_time": "2026-11-24T10:00:00+05:30",
+                "keys": {"Name": "first_name", "Amount": "due"},
+            }
         ),
     )
+
+
+def test_every_check_and_source(tmp_path: Path) -> None:
+    """All there is can be set, and comes back from the journal as it was."""
+    campaign = campaign_from(
+        tmp_path,
+        """
+        [campaign]
+        name = "premium-reminder"
+        flow_id = "QG8k000A"
+        [source]
+        query = "SELECT 1"
+        database = "postgresql://crm@db/customers"
+        quote = ""
+        encoding = "windows-1252"
+        sheet = "North"
+        [mapping]
+        client_identifier = { sql = "upper(account_no)" }
+        contact_numbers = ["mobile", { sql = "std || landline" }]
+        keys = { Name = "first_name", Company = { value = "" }, Due = { sql = "due" } }
+        [checks]
+        region = "AE"
+        start_time_form = "dmy"
+        window = "10:00 - 19:00"
+        outside_window = "reject"
+        time_zone = "Asia/Dubai"
+        required = "account_no"
+        max_lengths = { first_name = 40 }
+        known_keys = ["Name", "Company", "Due"]
+        suppress = ["dnd/*.csv", { path = "/x/a.csv", column = "tel" }, { query = "SELECT n" }]
+        duplicates = "reject"
+        duplicates_by = "client_identifier"
+        duplicates_days = 30
+        """,
+    )
+    assert Campaign.from_json(campaign.to_json()) == campaign
+    mapping, checks = campaign.mapping, campaign.checks
+    assert mapping is not None
+    assert mapping.keys == {
+        "Name": Value(Kind.COLUMN, "first_name"),
+        "Company": Value(Kind.VALUE, ""),
+        "Due": Value(Kind.SQL, "due"),
+    }
+    assert (str(checks.window), checks.outside_window) == ("10:00-19:00", Outside.REJECT)
+    assert [entry.path for entry in checks.suppress] == [f"{tmp_path}/dnd/*.csv", "/x/a.csv", None]
+    assert (campaign.database, campaign.encoding) == (
+        "postgresql://crm@db/customers",
+        Encoding.WINDOWS_1252,
+    )
+
+
+def test_all_other_columns(tmp_path: Path) -> None:
+    """A star for the flow variables."""
+    mapping = campaign_from(tmp_path, CAMPAIGN + MAPPING + "keys = '*'").mapping
+    assert mapping is not None
+    assert mapping.keys == "*"
+
+
+@pytest.mark.parametrize(
+    ("text", "key", "words"),
+    [
+        ("[source]\npath = 'a'\nquery = 'SELECT 1'", "source.query", "not from both"),
+        ("[source]\ndatabase = 'sqlite:///a.db'", "source.database", "needs a query"),
+        ("[checks]\nduplicates_days = 3", "checks.duplicates_days", 'duplicates = "drop"'),
+        (
+            "[mapping]\ncontact_numbers = 'a'\nstart_time = 'b'\n[checks]\nspread = '10:00-11:00'",
+            "checks.spread",
+            "given by mapping.start_time already",
+        ),
+    ],
+)
+def test_what_can_not_be_true_together(tmp_path: Path, text: str, key: str, words: str) -> None:
+    """Two settings that say different things are an error."""
+    line = problem(lambda: campaign_from(tmp_path, CAMPAIGN + text))
+    assert key in line
+    assert words in line
+
+
+def test_a_password_in_a_url_is_not_shown(tmp_path: Path) -> None:
+    """It is refused, and nothing repeats it."""
+    text = CAMPAIGN + "[source]\nquery = 'SELECT 1'\ndatabase = 'mysql://u:hunter2@host/db'"
+    line = problem(lambda: campaign_from(tmp_path, text))
+    assert "PHONON_BULK_DATABASE_PASSWORD" in line
+    assert "hunter2" not in line
 
 
 @pytest.mark.parametrize(
@@ -994,8 +1085,8 @@ def test_a_moment_without_quotes(tmp_path: Path) -> None:
     ):
         mapping = campaign_from(tmp_path, text.format(written)).mapping
         assert mapping is not None
-        assert mapping.start_time == read
-        assert mapping.contact_numbers == ("mobile",)
+        assert mapping.start_time == Value(Kind.COLUMN, read)
+        assert mapping.contact_numbers == (Value(Kind.COLUMN, "mobile"),)
 
 
 @pytest.mark.parametrize(
@@ -1020,12 +1111,34 @@ def test_a_moment_without_quotes(tmp_path: Path) -> None:
         (CAMPAIGN + "[source]\npath = []", "source.path", "found an empty list"),
         (CAMPAIGN + "[source]\npath = ''", "source.path", "found an empty text"),
         (CAMPAIGN + "[source]\npath = '-'", "source.path", "standard input"),
-        (CAMPAIGN + "[source]\npath = 's3://x/y.csv'", "source.path", "on this machine"),
         (CAMPAIGN + "[source]\npath = ['a', 5]", "source.path", "found 5"),
-        (CAMPAIGN + "[source]\nquery = 'SELECT'", "source.query", "not in this version yet"),
+        (CAMPAIGN + "[source]\nquery = ' '", "source.query", "found"),
+        (
+            CAMPAIGN + "[source]\nquery = 'x'\ndatabase = 'oracle://x'",
+            "source.database",
+            "sqlite://",
+        ),
+        (CAMPAIGN + "[source]\nquote = 'ab'", "source.quote", "one character"),
+        (CAMPAIGN + "[source]\nencoding = 'latin-9'", "source.encoding", '"windows-1252"'),
         (CAMPAIGN + "[source]\ndelimiter = 'tab'", "source.delimiter", '"\\t" for a tab'),
         (CAMPAIGN + "[source]\ndelimiter = '\"'", "source.delimiter", "one character"),
-        (CAMPAIGN + "[checks]\nregion = 'IN'", "checks", "not in this version yet"),
+        (CAMPAIGN + "[checks]\nregion = 'India'", "checks.region", 'like "IN", found "India"'),
+        (CAMPAIGN + "[checks]\nwindow = '19:00-10:00'", "checks.window", "ends before it begins"),
+        (CAMPAIGN + "[checks]\nwindow = '10-19'", "checks.window", 'like "10:00-19:00"'),
+        (CAMPAIGN + "[checks]\nspread = 10", "checks.spread", "found 10"),
+        (CAMPAIGN + "[checks]\ntime_zone = 'Mars/Port'", "checks.time_zone", '"Mars/Port"'),
+        (CAMPAIGN + "[checks]\nrequired = ['a', 'a']", "checks.required", "a name twice"),
+        (CAMPAIGN + "[checks]\nmax_lengths = { a = 0 }", "checks.max_lengths.a", "found 0"),
+        (CAMPAIGN + "[checks]\nknown_keys = [5]", "checks.known_keys", "found 5"),
+        (CAMPAIGN + "[checks]\nsuppress = [5]", "checks.suppress", "found 5"),
+        (CAMPAIGN + "[checks]\nsuppress = { column = 'a' }", "checks.suppress", "neither a path"),
+        (CAMPAIGN + "[checks]\nsuppress = { paht = 'a' }", "checks.suppress", '"paht"'),
+        (CAMPAIGN + "[checks]\nduplicates = 'no'", "checks.duplicates", '"drop" or "reject"'),
+        (CAMPAIGN + "[checks]\nduplicates_by = 'a'", "checks.duplicates_by", '"number" or'),
+        (CAMPAIGN + "[checks]\nduplicates_days = -1", "checks.duplicates_days", "0 to 366"),
+        (CAMPAIGN + "[checks]\nstart_time_form = 'd'", "checks.start_time_form", '"dmy"'),
+        (CAMPAIGN + "[checks]\noutside_window = 'd'", "checks.outside_window", '"move" or'),
+        (CAMPAIGN + MAPPING + "keys.Name = { column = 5 }", "mapping.keys", '"column" for "Name"'),
         (CAMPAIGN + "[mapping]", "mapping.contact_numbers", "missing; expected the name of a"),
         (CAMPAIGN + "[mapping]\ncontact_numbers = []", "mapping.contact_numbers", "an empty list"),
         (
@@ -1036,7 +1149,7 @@ def test_a_moment_without_quotes(tmp_path: Path) -> None:
         (CAMPAIGN + MAPPING + "start_time = 2026-11-24", "mapping.start_time", "a date or a time"),
         (CAMPAIGN + MAPPING + "client_identifier = ' '", "mapping.client_identifier", 'found " "'),
         (CAMPAIGN + MAPPING + "keys = ['a']", "mapping.keys", "found a list"),
-        (CAMPAIGN + MAPPING + "keys.Name = 5", "mapping.keys.Name", "found 5"),
+        (CAMPAIGN + MAPPING + "keys.Name = 5", "mapping.keys", 'found 5 for "Name"'),
         (CAMPAIGN + MAPPING + "keys.' ' = 'x'", "mapping.keys", 'found " "'),
         (
             CAMPAIGN + MAPPING + "keys.'$flow.key.Name' = 'x'",

@@ -1,44 +1,80 @@
-"""Which list is known without being read."""
+"""Which run a sending command works on, and until when."""
 
+from datetime import datetime
+from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
+from builders import FLOW_ID
 
-from phonon_bulk.cli.jobs import _is_of
+from phonon_bulk.call import INDIA
+from phonon_bulk.cli.jobs import end_of, new_run, refuse_to_begin_late
+from phonon_bulk.config import Campaign
+from phonon_bulk.errors import SettingsError
+from phonon_bulk.source.contacts import open_list
 
-SECOND = 1_000_000_000
-MARK = [100, 50 * SECOND, 60 * SECOND, 7]
-
-
-def read(mark: list[int] | None = None, looked_at: float = 70.0) -> dict[str, Any]:
-    """Return a list as a journal has it."""
-    return {"files": [{"path": "/l.csv", "mark": mark or MARK}], "looked_at": looked_at}
-
-
-def test_an_untouched_file() -> None:
-    """The same place, size, times and inode: the same list."""
-    assert _is_of(read(), {"/l.csv": MARK})
+NOW = datetime(2026, 11, 24, 12, 0, tzinfo=INDIA)
 
 
-@pytest.mark.parametrize("place", range(4))
-def test_a_file_that_was_touched(place: int) -> None:
-    """Whatever of the mark is another, the file is to be read."""
-    other = [value + (n == place) for n, value in enumerate(MARK)]
-    assert not _is_of(read(), {"/l.csv": other})
+def campaign(**changes: Any) -> Campaign:
+    """Return a campaign."""
+    return Campaign.model_validate({"name": "test", "flow_id": FLOW_ID, **changes})
 
 
-def test_other_files() -> None:
-    """One more file, or the same one elsewhere, is another list."""
-    assert not _is_of(read(), {"/l.csv": MARK, "/m.csv": MARK})
-    assert not _is_of(read(), {"/m.csv": MARK})
+def end(of: Campaign, *, own_start_times: bool = False) -> datetime | None:
+    """Return the moment after which nothing is sent, in India."""
+    found = end_of(of, NOW.timestamp(), own_start_times=own_start_times)
+    return None if found is None else datetime.fromtimestamp(found, INDIA)
 
 
-@pytest.mark.parametrize("looked_at", [60.0, 61.9])
-def test_a_file_changed_just_before_it_was_read(looked_at: float) -> None:
-    """It could have been changed once more within the same tick of its file system's clock."""
-    assert not _is_of(read(looked_at=looked_at), {"/l.csv": MARK})
+WINDOW = {"window": "10:00-19:00"}
+CLOSES = datetime(2026, 11, 24, 19, 0, tzinfo=INDIA)
 
 
-def test_a_list_of_an_older_version() -> None:
-    """Without a mark in the journal the file is read."""
-    assert not _is_of({"files": [{"path": "/l.csv"}], "bytes": 5}, {"/l.csv": MARK})
+def test_a_campaign_ends_when_it_says() -> None:
+    """Whatever its window says."""
+    assert end(campaign(not_after="18:00", checks=WINDOW)) == CLOSES.replace(hour=18)
+    assert end(campaign(not_after="18:00"), own_start_times=True) == CLOSES.replace(hour=18)
+
+
+def test_a_campaign_with_a_window_ends_with_it() -> None:
+    """But not where the rows say themselves on which day they are to be called."""
+    assert end(campaign()) is None
+    assert end(campaign(checks=WINDOW)) == CLOSES
+    assert end(campaign(checks=WINDOW), own_start_times=True) is None
+
+
+def test_a_campaign_with_one_start_time_ends_on_its_day() -> None:
+    """When the window closes there."""
+    mapping = {"contact_numbers": "m", "start_time": "2026-11-26T12:00:00+05:30"}
+    assert end(campaign(mapping=mapping, checks=WINDOW)) == CLOSES.replace(day=26)
+
+
+@pytest.mark.parametrize(("text", "is_late"), [("11:59", True), ("12:00", True), ("12:01", False)])
+def test_a_run_that_could_send_nothing_is_not_begun(text: str, is_late: bool) -> None:
+    """It is said why."""
+    of = campaign(not_after=text)
+    if is_late:
+        with pytest.raises(SettingsError, match="is past"):
+            refuse_to_begin_late(of, NOW.timestamp())
+    else:
+        refuse_to_begin_late(of, NOW.timestamp())
+
+
+def test_a_run_knows_its_list_again(tmp_path: Path) -> None:
+    """Its files with their marks, when it was looked at, and whose start-times they are."""
+    path = tmp_path / "l.csv"
+    path.write_bytes(b"tel1\n9812345671\n")
+    of = campaign(checks=WINDOW)
+    contacts = open_list(of, [str(path)])
+    run = new_run(of, contacts, NOW.timestamp())
+    assert orjson.loads(run.list) == {
+        "files": [{"path": str(path), "mark": list(contacts.marks[0])}],
+        "bytes": 16,
+        "looked_at": contacts.looked_at,
+        "own_start_times": False,
+    }
+    assert run.list_sha256 == contacts.sha256
+    assert run.not_after == CLOSES.timestamp()
+    assert Campaign.from_json(run.definition) == of

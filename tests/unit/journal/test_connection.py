@@ -7,9 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from phonon_bulk.call import LeftOut, LeftOutRow
 from phonon_bulk.errors import JournalUnusable
 from phonon_bulk.journal.connection import APPLICATION_ID, connect, connect_to_read, explain
+from phonon_bulk.journal.evidence import SqliteEvidence
 from phonon_bulk.journal.statements import migrations
+from phonon_bulk.report.audit import conservation
 
 
 def test_a_new_journal(tmp_path: Path) -> None:
@@ -54,6 +57,34 @@ def test_an_old_schema_is_migrated(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert connection.execute("SELECT count(*) FROM added").fetchone()[0] == 0
     assert connection.execute("SELECT count(*) FROM run").fetchone()[0] == 1
     connection.close()
+
+
+def test_rejected_rows_of_an_old_journal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Up to schema 3 all rows left out were rejected ones; they are kept as such."""
+    path, old = tmp_path / "j", migrations()[:3]
+    with monkeypatch.context() as patch:
+        patch.setattr("phonon_bulk.journal.connection.migrations", lambda: old)
+        connection = connect(path)
+    connection.execute(
+        "INSERT INTO run (campaign, account, endpoint, flow_id, definition, list, list_sha256,"
+        " identity, created_at, rows, rejected)"
+        " VALUES ('c', 'a', 'bulk', 'f', '{}', '{}', 's', 'i', 1, 2, 2)"
+    )
+    rows = [(1, None, "[]", "{}"), (2, "ACC2", '["12"]', '{"tel1":"12"}')]
+    connection.executemany(
+        "INSERT INTO rejected (run, row, reason, client_identifier, contact_numbers, fields)"
+        " VALUES (1, ?, 'why', ?, ?, ?)",
+        rows,
+    )
+    connection.close()
+    with SqliteEvidence(path) as books:
+        assert list(books.left_out(1)) == [
+            LeftOutRow(1, "why", None, (), "{}", LeftOut.REJECTED),
+            LeftOutRow(2, "why", "ACC2", ("12",), '{"tel1":"12"}', LeftOut.REJECTED),
+        ]
+        assert books.notes(1, 9) == []
+        assert conservation(books, books.runs(9)).holds
+        assert books.integrity() == []
 
 
 def test_a_step_that_fails_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

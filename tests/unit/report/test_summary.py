@@ -1,11 +1,18 @@
 """Sums, states, exit codes, words."""
 
+from dataclasses import replace
+from pathlib import Path
+
 import pytest
+from builders import make_batch, make_left_out, make_run
 
 from phonon_bulk.batch import State
+from phonon_bulk.call import LeftOut
 from phonon_bulk.errors import Exit, PhononBulkError
 from phonon_bulk.journal import Control, Run, RunCounts
-from phonon_bulk.report.summary import Summary, add_up, to_table, to_text
+from phonon_bulk.journal.books import SqliteBooks
+from phonon_bulk.journal.sqlite import SqliteJournal
+from phonon_bulk.report.summary import Summary, add_up, summarize, to_table, to_text
 
 
 def summary(
@@ -13,6 +20,8 @@ def summary(
     *,
     accepted: int | None = None,
     rejected: int = 0,
+    suppressed: int = 0,
+    duplicates: int = 0,
     read: bool = True,
     control: Control = Control.GO,
     reason: str | None = None,
@@ -36,10 +45,10 @@ def summary(
         whole=1,
         control=control,
         reason=reason,
-        rows=total + rejected,
+        rows=total + rejected + suppressed + duplicates,
         rejected=rejected,
-        suppressed=0,
-        duplicates=0,
+        suppressed=suppressed,
+        duplicates=duplicates,
         calls=total,
     )
     if accepted is None:
@@ -57,6 +66,9 @@ A, R = State.ACCEPTED, State.REFUSED
         (summary({A: 5}), "done", Exit.DONE),
         (summary({A: 5, State.SPLIT: 9}), "done", Exit.DONE),
         (summary({A: 5}, rejected=1), "done", Exit.SOME_FAILED),
+        (summary({A: 5}, suppressed=2, duplicates=3), "done", Exit.DONE),
+        (summary({}, suppressed=2), "done", Exit.DONE),
+        (summary({A: 5}, suppressed=2, rejected=1), "done", Exit.SOME_FAILED),
         (summary({A: 5, R: 1}), "done", Exit.SOME_FAILED),
         (summary({A: 5}, accepted=4), "done", Exit.SOME_FAILED),
         (summary({A: 5, State.EXPIRED: 1}), "done", Exit.SOME_FAILED),
@@ -119,6 +131,53 @@ def test_in_words() -> None:
     assert "+ in doubt             500" in text
     assert "expired" not in text
     assert "finished but for calls in doubt" in text
+
+
+def test_rows_left_out_on_purpose_are_in_the_sum() -> None:
+    """The text shows suppressed rows and duplicates where there are some."""
+    text = to_text(summary({A: 1000}, suppressed=20, duplicates=3))
+    assert "rows read          1,023" in text
+    assert "+ suppressed            20" in text
+    assert "+ duplicates             3" in text
+    assert "suppressed" not in to_text(summary({A: 1000}))
+
+
+async def test_reasons_and_notes(tmp_path: Path) -> None:
+    """Each row left out has its own state, and what was changed in calls is said with its row."""
+    journal = SqliteJournal(tmp_path / "j")
+    run = (await journal.open_run(make_run(), 0.0)).run
+    left_out = [make_left_out(row, state) for row, state in enumerate(LeftOut, 3)]
+    notes = [("start-time moved", 1, 1), ("a number was left out", 2, 1)]
+    await journal.append(run, [make_batch([1, 2])], left_out, after_row=0, last_row=5, notes=notes)
+    await journal.close()
+    with SqliteBooks(tmp_path / "j") as books:
+        made = summarize(books, run)
+    assert [(entry["state"], entry["row"]) for entry in made.reasons] == [
+        ("rejected", 3),
+        ("suppressed", 4),
+        ("duplicate", 5),
+    ]
+    assert made.to_dict()["notes"] == [
+        {"note": "a number was left out", "contacts": 2, "row": 1},
+        {"note": "start-time moved", "contacts": 1, "row": 1},
+    ]
+    *_, why, one, two, three, _, changed, first, second = to_text(made).splitlines()
+    assert (why, changed) == ("  why not:", "  changed in calls:")
+    assert [line.split(":")[0].split() for line in (one, two, three)] == [
+        ["1", "rejected"],
+        ["1", "suppressed"],
+        ["1", "duplicate"],
+    ]
+    assert first.split(None, 1) == ["2", "a number was left out (row 1, for one)"]
+    assert second.split(None, 1) == ["1", "start-time moved (row 1, for one)"]
+
+
+def test_a_note_costs_no_exit_code() -> None:
+    """What was changed in a call and sent is no failure; without notes nothing is said of them."""
+    made = replace(summary({A: 5}), notes=[{"note": "moved", "contacts": 5, "row": 1}])
+    assert made.exit == Exit.DONE
+    assert "changed in calls:" in to_text(made)
+    assert "changed" not in to_text(summary({A: 5}))
 
 
 def test_a_stopped_run_says_why() -> None:

@@ -1,0 +1,136 @@
+"""Lists of numbers that are not to be called, read from files and queries."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+
+from phonon_bulk.config import Campaign, DoNotCall
+from phonon_bulk.errors import ListError
+from phonon_bulk.source.calls_query import macros
+from phonon_bulk.source.columns import find_column, quoted, seems_a_contact
+from phonon_bulk.source.formats.opening import Options
+from phonon_bulk.source.formats.tables import FAULT, ROW, Part, column_name
+from phonon_bulk.source.numbers import NumberReader, is_empty
+from phonon_bulk.source.origin import open_places, open_query
+from phonon_bulk.source.suppression import Numbers, Suppressed
+
+_NUMBER_NAMES = ("number", "phone", "mobile", "tel", "msisdn", "contact", "dnd")
+_ENGINE: dict[str, str | bool | int | float | list[str]] = {
+    "threads": 1,
+    "memory_limit": "1GB",
+    "temp_directory": "",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """All numbers of all lists, and what should be seen about them."""
+
+    numbers: Suppressed
+    remarks: tuple[str, ...]
+
+
+def load(campaign: Campaign, numbers: NumberReader, environ: Mapping[str, str]) -> Listed:
+    """Return the numbers that a campaign must not call.
+
+    Raises ListError for a list that can't be read, or in which no number can be.
+    """
+    remarks: list[str] = []
+    parts = [
+        _Reading(part, entry, numbers, remarks)
+        for entry in campaign.checks.suppress
+        for part in _parts(entry, campaign, environ, remarks)
+    ]
+    return Listed(Suppressed(found for part in parts for found in part.numbers()), tuple(remarks))
+
+
+def _parts(
+    entry: DoNotCall, campaign: Campaign, environ: Mapping[str, str], remarks: list[str]
+) -> tuple[Part, ...]:
+    if entry.query is not None:
+        return (open_query(entry.query, entry.database, campaign.folder, environ),)
+    assert entry.path is not None  # noqa: S101 - the settings see to it
+    opened = open_places([entry.path], Options())
+    remarks += opened.remarks
+    return opened.parts
+
+
+@dataclass(slots=True)
+class _Reading:
+    """One list of them."""
+
+    _part: Part
+    _entry: DoNotCall
+    _reader: NumberReader
+    _remarks: list[str]
+    _unreadable: list[int] = field(default_factory=list)
+
+    def numbers(self) -> Iterator[Numbers]:
+        """Yield them, many at once."""
+        found = 0
+        column = self._column()
+        for numbers in self._read(column):
+            found += len(numbers)
+            yield numbers
+        name = self._part.name
+        if self._part.rows and not found:
+            raise ListError(
+                f'the do-not-call list {name} has no number in its column "{column}" that can be'
+                " read: is it the right one?"
+            )
+        if self._unreadable:
+            self._remarks.append(
+                f"{len(self._unreadable):,} rows of the do-not-call list {name} are no numbers, and"
+                f" keep nobody from being called (row {self._unreadable[0]:,}, for one)"
+            )
+
+    def _column(self) -> str:
+        names = [name.strip() for name in self._part.names]
+        if self._entry.column is not None:
+            return names[
+                find_column(names, self._entry.column, f"the do-not-call list {self._part.name}")
+            ]
+        if len(names) == 1:
+            return names[0]
+        likely = [name for name in names if any(part in name.casefold() for part in _NUMBER_NAMES)]
+        if len(likely) == 1:
+            return likely[0]
+        raise ListError(
+            f"which column of the do-not-call list {self._part.name} holds the numbers? Its columns"
+            f" are {quoted(names)}; say so in the campaign's [checks], for example: suppress ="
+            ' { path = "dnd.csv", column = "number" }'
+        )
+
+    def _read(self, column: str) -> Iterator[Numbers]:
+        names = [name.strip() for name in self._part.names]
+        if len(names) == 1 and seems_a_contact(names):  # a list of numbers without a header
+            yield self._exactly([(0, names[0])])
+        place = column_name(names.index(column))
+        database = duckdb.connect(config=_ENGINE)
+        try:
+            database.execute(macros(self._reader))
+            for table in self._part.tables(0, 0):
+                database.register("list", table)
+                query = f"SELECT clean_number({place})::BIGINT FROM list"  # noqa: S608 - our name
+                quick = database.sql(query).to_arrow_table().column(0).combine_chunks()
+                yield quick.drop_null().to_numpy()
+                rest = table.filter(quick.is_null()).select([ROW, place, FAULT]).to_pylist()
+                yield self._exactly([(row[ROW], row[place]) for row in rest])
+        except (duckdb.Error, pa.ArrowException) as error:  # its message may quote the row
+            raise ListError(f"{self._part.name} can't be read: {type(error).__name__}") from None
+        finally:
+            database.close()
+
+    def _exactly(self, rows: list[tuple[int, str | None]]) -> Numbers:
+        found: list[int] = []
+        for row, text in rows:
+            if text is not None and is_empty(text):
+                continue
+            numbers = [n for n in self._reader.several(text or "") if isinstance(n, str)]
+            found += map(int, numbers)
+            if not numbers:
+                self._unreadable.append(row)
+        return np.array(found, np.int64)

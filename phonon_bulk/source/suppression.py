@@ -1,0 +1,46 @@
+"""Numbers that are not to be called: read from lists or queries, and looked up many at once."""
+
+from collections.abc import Iterable
+
+import numpy as np
+import numpy.typing as npt
+
+Numbers = npt.NDArray[np.int64]
+"""Numbers as digits with country code; at most 15 digits, so 64 bits hold them."""
+
+
+class Suppressed:
+    """A set of numbers, 8 bytes each."""
+
+    def __init__(self, numbers: Iterable[Numbers]) -> None:
+        """Take all numbers there are."""
+        self._sorted = np.concatenate([np.zeros(0, np.int64), *numbers])
+        self._sorted.sort()
+
+    def __len__(self) -> int:
+        return len(self._sorted)
+
+    def has(self, number: str) -> bool:
+        """Say whether a number (digits with country code) is one of them."""
+        wanted = int(number)
+        place = self._sorted.searchsorted(wanted)
+        return bool(place < len(self._sorted) and self._sorted[place] == wanted)
+
+    def among(self, numbers: Numbers) -> npt.NDArray[np.bool_]:
+        """Say of each number whether it is one of them."""
+        return among(self._sorted, numbers)
+
+
+def among(known: npt.NDArray[np.generic], wanted: npt.NDArray[np.generic]) -> npt.NDArray[np.bool_]:
+    """Say of each wanted value whether it is among the known ones, which are sorted.
+
+    Wanted ones are looked up in their order, so that neighbours are found near each other.
+    """
+    if not len(known):
+        return np.zeros(len(wanted), np.bool_)
+    order = np.argsort(wanted, kind="stable")
+    places = np.searchsorted(known, wanted[order])
+    places[places == len(known)] = 0
+    found = np.empty(len(wanted), np.bool_)
+    found[order] = known[places] == wanted[order]
+    return found
