@@ -94,7 +94,7 @@ def _is_list(path: Path) -> bool:
 
 
 def _matches(path: str, pattern: str) -> list[Path]:
-    found = [Path(match) for match in sorted(glob.glob(pattern, recursive=True))]  # noqa: PTH207
+    found = [Path(match) for match in sorted(_glob(pattern))]
     files = [file for file in found if not file.is_dir()]
     if not files:
         raise ListError(f"no file matches {path} (looked for in {Path.cwd()})")
@@ -104,6 +104,8 @@ def _matches(path: str, pattern: str) -> list[Path]:
 
 
 def _check_ordinary(file: Path) -> None:
+    if not _is_text(str(file)):
+        raise ListError(f"{str(file)!a} is no name in UTF-8: rename the file")
     try:
         mode = file.stat().st_mode
     except FileNotFoundError:
@@ -114,6 +116,28 @@ def _check_ordinary(file: Path) -> None:
         raise ListError(
             f"{file} is no ordinary file: save the list to a file, or pipe it in and name it -"
         )
+
+
+def _is_text(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _glob(pattern: str) -> set[str]:
+    """Do as `glob` does, but let `**` follow no links: those may lead round in circles."""
+    before, recursive, after = pattern.partition("**/")
+    if not recursive or (before and not before.endswith("/")):
+        return set(glob.glob(pattern))  # noqa: PTH207 - Path takes no absolute patterns
+    found = set()
+    for root in glob.glob(before) if before else [""]:  # noqa: PTH207 - as above
+        for folder, inside, _files in os.walk(root or "."):
+            inside[:] = [name for name in inside if not name.startswith(".")]
+            here = "" if folder == "." else folder + "/"
+            found |= _glob(glob.escape(here) + after)
+    return found
 
 
 def _refuse_doubles(files: Sequence[Path]) -> None:

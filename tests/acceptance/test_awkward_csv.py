@@ -205,7 +205,6 @@ def test_a_header_of_several_lines(bench: Bench) -> None:
 
 def test_words_for_no_number(bench: Bench) -> None:
     """What programs write where there is nothing is an empty field, each row by itself."""
-    # FAULT: "N/A" and "#N/A" are taken apart at the slash, and then are letters.
     read = checked(bench, "missing-values.csv")
     assert (read.rows, read.calls) == (11, {})
     assert set(read.reasons.values()) == {"no usable number: mobile is empty"}
@@ -248,7 +247,6 @@ def test_excel_2003_xml(bench: Bench) -> None:
 )
 def test_sep_in_the_first_line(bench: Bench, file: str, delimiter: str, encoding: str) -> None:
     """`sep=;` tells Excel the delimiter, and is no header: the next line is."""
-    # FAULT: it is taken for the header, and the list is refused for having no such columns.
     read = checked(bench, file)
     assert read.exit == 0, read.err
     _sep, *rows = rows_in(file, delimiter, encoding)
@@ -265,7 +263,6 @@ def test_sep_and_nothing_else(bench: Bench) -> None:
 
 def test_a_doubled_byte_order_mark(bench: Bench) -> None:
     """A second mark, as when a program adds one to a file that has one, is no part of a name."""
-    # FAULT: the first column is then called "\ufeffid", which looks like the one that is missing.
     read = checked(bench, "bom-twice.csv")
     assert read.exit == 0, read.err
     assert read.values(1) == [name(1), "x"]
@@ -274,24 +271,20 @@ def test_a_doubled_byte_order_mark(bench: Bench) -> None:
 @pytest.mark.parametrize("file", ["utf-32-le.csv", "utf-32-be.csv"])
 def test_utf_32(bench: Bench, file: str) -> None:
     """Not read, and said so."""
-    # FAULT: its header is shown with NULs between the letters.
     sentence = refused(bench, file, "UTF-8")
     assert "\0" not in sentence
 
 
 def test_a_nul_in_the_header(bench: Bench) -> None:
     """A NUL can't go into a variable's name, as it can't go into its value."""
-    # FAULT: the name is sent with the NUL.
     assert "NUL" in refused(bench, "nul-in-header.csv")
 
 
 def test_a_web_page_called_xls(bench: Bench) -> None:
     """Many portals export HTML under that name: it is said what it is."""
-    # FAULT: the page's first line, with its contacts, is shown as the name of a column.
     refused(bench, "html.xls", "HTML")
 
 
 def test_a_picture(bench: Bench) -> None:
     """A file of another kind altogether is refused as what it is."""
-    # FAULT: "parts of it are [UTF-8]: mend that line", when it is no text.
     assert "mend that line" not in refused(bench, "picture.csv")

@@ -48,7 +48,10 @@ _LONG_FIELD = (
 _TOO_LONG = f"a row of more than {LONGEST_ROW:,} bytes: are line ends or a closing quote missing?"
 
 _RETURN_ALONE = re.compile(rb"\r(?!\n)")
+_CUT_CHARACTER = re.compile(rb"[\xc0-\xff][\x80-\xbf]{0,3}\Z")
 _LF, _CR = b"\n\r"
+_SEP = re.compile(rb'"?sep=([\t !#-/:-@\[-`{-~])"?\r?\n', re.IGNORECASE)
+"""What Excel takes for the delimiter, in a line before the header."""
 
 
 class LoneReturnError(ListError):
@@ -115,16 +118,25 @@ def read_header(stored: Stored, delimiter: str | None = None, quote: str = '"') 
         head = file.read(LONGEST_ROW)
     if not head:
         raise ListError(f"{stored.name} is empty")
-    mark = len(codecs.BOM_UTF8) if head.startswith(codecs.BOM_UTF8) else 0
+    mark = 0
+    while head.startswith(codecs.BOM_UTF8, mark):
+        mark += len(codecs.BOM_UTF8)
+    said = _SEP.match(head, mark)
+    if said is not None:
+        mark = said.end()
+        delimiter = delimiter or said[1].decode()
     lines = io.BytesIO(head[mark:]).readlines()
+    if len(head) == LONGEST_ROW:  # it may end in the middle of a character
+        lines[-1] = _CUT_CHARACTER.sub(b"", lines[-1])
     if not lines or not lines[0].strip():
         raise ListError(f"{stored.name}: the first line is blank; it must name the columns")
     dialect = Dialect(delimiter or _most_frequent(lines, quote), quote)
     names, used = _first_row(stored.name, lines, dialect)
-    size = mark + sum(map(len, lines[:used]))
-    if size == LONGEST_ROW:  # there is more of it
+    if len(head) == LONGEST_ROW and used == len(lines):  # there is more of it
         raise ListError(f"{stored.name}, line 1: {_TOO_LONG}")
-    return Header(names, size, used, dialect)
+    if any("\0" in name for name in names):
+        raise ListError(f"{stored.name}: the header has a NUL character in it: is it no text?")
+    return Header(names, mark + sum(map(len, lines[:used])), used + bool(said), dialect)
 
 
 def scan(stored: Stored, header: Header, update: Callable[[bytes], object]) -> Scanned:

@@ -59,6 +59,8 @@ def decoded(stored: Stored, head: bytes, encoding: str | None) -> Stored:
     """
     if encoding not in {None, *ENCODINGS}:
         raise ListError(f"a list can't be in {encoding!r}: name one of {', '.join(ENCODINGS)}")
+    if head.startswith((codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)):
+        raise ListError(f"{stored.name} is UTF-32 text: save it as 'CSV UTF-8'")
     order = byte_order(head)
     if encoding == UTF_16 or (encoding is None and order):
         return _from_utf_16(stored, order or "utf-16-le", marked=head[:2] in _BYTE_ORDERS)
@@ -92,6 +94,8 @@ def guessed(stored: Stored, line: int) -> tuple[Stored, str]:
     name = stored.name
     copy = Spool(name)
     for block in text_blocks(stored):
+        if b"\0" in block:
+            raise ListError(f"{name} is no text, and in no other format that can be read")
         if not block.isascii() and _LIKE_UTF_8.search(block):
             raise _damaged(name, line)
         try:

@@ -1,9 +1,13 @@
 """Reads Excel workbooks (.xlsx), with python-calamine, which is an extra."""
 
+import contextlib
+import re
+import zipfile
+import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime, time
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 import pyarrow as pa
 
@@ -16,6 +20,9 @@ if TYPE_CHECKING:  # it may not be installed
     from python_calamine import CalamineSheet, CalamineWorkbook
 
 _ROWS_AT_ONCE = 2_000
+_MOST_CELLS = 100_000_000
+_MOST_ROWS, _MOST_COLUMNS = 1 << 20, 1 << 14
+_CELL = re.compile(rb'<c [^>]{0,80}?r="([A-Z]{1,20})([0-9]{1,20})"')
 _MIDNIGHT = time()
 
 
@@ -32,6 +39,7 @@ def open_excel(stored: Stored, sheet: str | None = None) -> TablePart:
         raise ListError(
             f"{stored.name} is an Excel workbook; to read it: pip install 'phonon-bulk[excel]'"
         ) from None
+    _refuse_vast(stored)
     try:
         with stored.open() as file, calamine.load_workbook(file) as workbook:
             part = _copied(stored.name, *_sheet(stored.name, workbook, sheet))
@@ -41,6 +49,41 @@ def open_excel(stored: Stored, sheet: str | None = None) -> TablePart:
         ) from None
     stored.check_unchanged()
     return part
+
+
+def _refuse_vast(stored: Stored) -> None:
+    """Raise ListError if a cell lies so far away that all before it don't fit into memory.
+
+    Calamine wants memory for each cell up to the last one, and aborts if there is not enough.
+    """
+    unreadable = (zipfile.BadZipFile, zlib.error, NotImplementedError, ValueError)
+    with contextlib.suppress(*unreadable), stored.open() as file, zipfile.ZipFile(file) as archive:
+        for part in archive.namelist():
+            if not part.startswith("xl/") or not part.endswith(".xml"):
+                continue
+            with archive.open(part) as sheet:
+                far = _far_away(sheet)
+            if far is not None:
+                raise ListError(
+                    f"{stored.name}: a cell far away from the others, {far}, makes a sheet too"
+                    " large: delete the rows and columns after the list, and save it"
+                )
+
+
+def _far_away(sheet: IO[bytes]) -> str | None:
+    """Return the cell at which a sheet has become too large."""
+    rows = columns = 1
+    before = b""
+    while block := sheet.read(1 << 20):
+        for cell in _CELL.finditer(before + block):
+            column = 0
+            for letter in cell[1]:
+                column = column * 26 + letter - 64
+            rows, columns = max(rows, int(cell[2])), max(columns, column)
+            if rows * columns > _MOST_CELLS or rows > _MOST_ROWS or columns > _MOST_COLUMNS:
+                return (cell[1] + cell[2]).decode()
+        before = block[-100:]
+    return None
 
 
 def _sheet(

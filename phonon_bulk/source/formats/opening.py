@@ -4,18 +4,22 @@ The name of a file says nothing: its first bytes do. What is packed is unpacked 
 """
 
 import codecs
+import csv
+import io
+import re
 from dataclasses import dataclass, replace
 
 from phonon_bulk.errors import ListError
 from phonon_bulk.source.formats import unpack
 from phonon_bulk.source.formats.csv_rows import CsvPart, open_csv
-from phonon_bulk.source.formats.csv_scan import LoneReturnError
+from phonon_bulk.source.formats.csv_scan import DELIMITERS, LoneReturnError
 from phonon_bulk.source.formats.encoding import NotUtf8Error, decoded, guessed, with_line_feeds
 from phonon_bulk.source.formats.excel import open_excel
 from phonon_bulk.source.formats.json_rows import open_json
 from phonon_bulk.source.formats.parquet import open_parquet
 from phonon_bulk.source.formats.stored import Stored
 from phonon_bulk.source.formats.tables import Part, TablePart
+from phonon_bulk.spreadsheet import is_ours
 
 _HEAD = 4096
 _MOST_LAYERS = 2
@@ -29,6 +33,7 @@ _BEGINNINGS = {
 }
 _OLD_EXCEL = b"\xd0\xcf\x11\xe0"
 _CSV_ENDINGS = (".csv", ".tsv", ".txt")
+_MARKUP = re.compile(rb"<(!doctype|html|head|body|table|meta|\?xml)\b", re.IGNORECASE)
 _PACKED_ENDINGS = (".gz", ".zst")
 
 
@@ -100,6 +105,7 @@ def _is_workbook(name: str, files: tuple[str, ...]) -> bool:
 
 
 def _open_text(stored: Stored, head: bytes, called: str, options: Options) -> Part:
+    options = _as_exported(head) or options
     text = decoded(stored, head, options.encoding)
     try:
         return _open_rows(text, called, options)
@@ -112,7 +118,13 @@ def _open_text(stored: Stored, head: bytes, called: str, options: Options) -> Pa
 
 
 def _open_rows(text: Stored, called: str, options: Options) -> CsvPart | TablePart:
-    begin = _head(text).removeprefix(codecs.BOM_UTF8).lstrip()[:1]
+    head = _head(text).removeprefix(codecs.BOM_UTF8).lstrip()
+    if _MARKUP.match(head):
+        raise ListError(
+            f"{text.name} is HTML or XML, which some programs call .xls: open it in Excel, and save"
+            " it as .xlsx or 'CSV UTF-8'"
+        )
+    begin = head[:1]
     if begin in {b"[", b"{"} and not _is_called_csv(called):
         return open_json(text)
     try:
@@ -122,6 +134,21 @@ def _open_rows(text: Stored, called: str, options: Options) -> CsvPart | TablePa
         if mended is None:
             raise
         return open_csv(mended, options.delimiter, options.quote)
+
+
+def _as_exported(head: bytes) -> Options | None:
+    """Return how a file of rejected rows is read, which is not how the campaign's list is.
+
+    It is in UTF-8, with its mark, and with whatever delimiter a spreadsheet has given it since.
+    """
+    if not head.startswith(codecs.BOM_UTF8):
+        return None
+    text = head.removeprefix(codecs.BOM_UTF8).decode(errors="replace")
+    for delimiter in DELIMITERS:
+        names = next(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter), [])
+        if is_ours(names):
+            return Options(delimiter)
+    return None
 
 
 def _is_called_csv(called: str) -> bool:

@@ -1,5 +1,7 @@
 """Reads Parquet files."""
 
+from typing import BinaryIO
+
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -17,12 +19,12 @@ def open_parquet(stored: Stored) -> TablePart:
     Raises ListError if it is damaged, was cut off, or has a value that there is no text for.
     """
     try:
-        with stored.open() as file, pq.ParquetFile(file) as source:
+        with stored.open() as file, _file(file) as source:
             names = source.schema_arrow.names
             writer = TableWriter(stored.name, names)
             for batch in source.iter_batches(_ROWS_AT_ONCE):
                 writer.add(_texts(stored.name, names, batch))
-    except (pa.ArrowException, OSError) as error:  # messages may quote values
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:  # messages may quote values
         if isinstance(error, OSError) and error.errno:  # the disk's trouble, not the data's
             raise
         raise ListError(
@@ -30,6 +32,10 @@ def open_parquet(stored: Stored) -> TablePart:
         ) from None
     stored.check_unchanged()
     return writer.finish()
+
+
+def _file(file: BinaryIO) -> pq.ParquetFile:
+    return pq.ParquetFile(file, page_checksum_verification=True)
 
 
 def _texts(name: str, names: list[str], batch: pa.RecordBatch) -> list[pa.Array]:

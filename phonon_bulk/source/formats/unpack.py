@@ -1,5 +1,6 @@
 """Unpacks gzip, Zstandard and ZIP, as copies on disk."""
 
+import lzma
 import zipfile
 import zlib
 from typing import IO, Protocol
@@ -44,7 +45,7 @@ def files_in(stored: Stored) -> tuple[str, ...]:
     try:
         with stored.open() as file, zipfile.ZipFile(file) as archive:
             return tuple(info.filename for info in archive.infolist() if not info.is_dir())
-    except (zipfile.BadZipFile, NotImplementedError, ValueError):
+    except (zipfile.BadZipFile, NotImplementedError, ValueError, IndexError):  # a name is empty
         raise _damaged_zip(stored.name) from None
 
 
@@ -71,7 +72,11 @@ def extracted(stored: Stored, file: str) -> Spool:
                 raise ListError(f"{stored.name} is a ZIP archive with a password: unpack it first")
             with archive.open(file) as member:
                 _copy(member, copy)
-    except (zipfile.BadZipFile, zlib.error, EOFError, KeyError, ValueError):
+    except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, KeyError, ValueError):
+        raise _damaged_zip(stored.name) from None
+    except OSError as error:
+        if error.errno:  # the disk's trouble, not that of bzip2
+            raise
         raise _damaged_zip(stored.name) from None
     except NotImplementedError:
         raise ListError(

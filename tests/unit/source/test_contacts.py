@@ -433,7 +433,6 @@ def test_a_mended_file_is_read_as_its_list_was(tmp_path: Path) -> None:
     assert call["keys"] == [{"name": "$flow.key.=name", "value": "=Asha"}]
     first, second = left_out_of(chunks)
     assert first.fields == '{"tel1":"12","=name":"@Uma"}'
-    # FAULT: the fields of a row that could not be read keep their apostrophes.
     assert second.fields == '{"tel1":"12","=name":"-x"}'
     assert contacts.unused_columns == ()
 

@@ -97,13 +97,11 @@ def test_what_an_expression_gives(sql: str, text: str, value: str) -> None:
 )
 def test_values_that_arrow_has_in_another_form(sql: str, value: str) -> None:
     """They are as DuckDB writes them, as in a query over files."""
-    # FAULT: "0;3;0", "04fa" and such get into the calls.
     assert computed(sql, "") == [value]
 
 
 def test_a_moment_is_that_of_no_machine() -> None:
     """Where the program runs says nothing about the time."""
-    # FAULT: it is written in the time zone of the machine (and read so, without an offset).
     sql = "CAST(d AS TIMESTAMPTZ)"
     assert (
         computed(sql, "2026-11-24 10:00:00", "2026-11-24 04:30:00Z")
@@ -164,7 +162,6 @@ def test_a_row_that_fails_has_no_value(sql: str) -> None:
 @pytest.mark.parametrize("text", ["infinity", "-infinity", "290000-01-01", "0044-03-15 (BC)"])
 def test_days_beyond_the_calendar_are_no_value(kind: str, text: str) -> None:
     """Whatever DuckDB can count, a call can't have it."""
-    # FAULT: OverflowError ends the reading, or the call has "<value out of range: ...>" in it.
     found = computed(f"CAST(d AS {kind})", "2026-11-24", text, "2026-11-25")
     assert found[1] is None
     assert None not in (found[0], found[2])
@@ -192,7 +189,6 @@ def test_a_column_without_a_name_can_be_used() -> None:
 @pytest.mark.parametrize("sql", ["a", "A", '"a"', '"A"'])
 def test_a_name_that_is_another_but_for_capitals_is_refused(sql: str) -> None:
     """DuckDB knows no such difference, and would take the first one."""
-    # FAULT: "A" is silently what the column "a" holds.
     with pytest.raises(ListError):
         values(plan({"sql": sql}, header=("tel1", "a", "A")), table([("1", "x", "X")], width=3))
 
@@ -268,8 +264,6 @@ def test_an_expression_is_checked_when_the_list_is_opened() -> None:
         "nosuch(d)",
         "d + INTERVAL",
         "",
-        # FAULT: those that follow get through; COLUMNS ends the reading with a KeyError, the
-        # others with "could not be computed", or are not protected by TRY.
         "COLUMNS(*)",
         "COLUMNS('tel1|d')",
         "1)), ((2",

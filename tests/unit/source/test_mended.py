@@ -31,7 +31,6 @@ def test_a_text_is_what_it_was_before_the_export(
     lists: list[list[tuple[str, str] | list[str]]],
 ) -> None:
     """Law: whatever stands in the rows, also in those that can't be read."""
-    # FAULT: in a row with too many or too few fields the apostrophes stay.
     marked = [
         [type(row)(map(harmless, row)) for row in rows]  # type: ignore[misc]
         for rows in lists

@@ -122,7 +122,6 @@ def test_all_other_columns_may_be_flow_variables() -> None:
 
 def test_all_other_columns_are_different_flow_variables() -> None:
     """Two of one name can't be told apart by the flow."""
-    # FAULT: both are sent under the same name.
     with pytest.raises(ListError, match=r"Name"):
         mapped(["m", "Name", "$flow.key.Name"], keys="*")
 

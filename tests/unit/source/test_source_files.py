@@ -72,7 +72,6 @@ def test_a_folder_is_the_lists_in_it(folder: Path) -> None:
 @pytest.mark.parametrize("name", ["A.CSV.GZ", "a.csv.Zst"])
 def test_capitals_make_no_other_ending(tmp_path: Path, name: str) -> None:
     """Of what is packed either."""
-    # FAULT: ".GZ" is no wrapping, so the list is passed over.
     (tmp_path / name).write_bytes(b"x")
     assert find_files([str(tmp_path)]).files == (tmp_path / name,)
 
@@ -102,7 +101,6 @@ def test_a_folder_that_cannot_be_looked_into(tmp_path: Path) -> None:
         (["a.csv", "*.csv"], "a.csv is named twice"),
         (["fifo"], "fifo is no ordinary file"),
         (["a\0.csv"], "NUL"),
-        # FAULT: an OSError, as Path.is_dir passes this one on.
         (["x" * 300], "can't be read: File name too long"),
     ],
 )

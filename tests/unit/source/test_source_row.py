@@ -91,7 +91,6 @@ NONE_SUCH = "is no number that exists, read as one of IN"
     ("fields", "reason"),
     [
         (("A", "", "", " ", "x"), "no usable number: mobile, other are empty"),
-        # FAULT: "N/A" is said to have letters.
         (("A", "", "-", "N/A", "x"), "no usable number: mobile, other are empty"),
         (("A", "", "981234567", "", "x"), f"no usable number: mobile {NONE_SUCH}"),
         (("A", "", "", "1234", "x"), "no usable number: other has too few digits"),
@@ -260,7 +259,6 @@ def test_a_mended_row_that_is_rejected_again_is_one_of_its_list() -> None:
     """Without the columns that the export has added, whatever they are called."""
     header = ["tel1", "row", "row (phonon-bulk)", "reason (phonon-bulk)"]
     row = left_out("12", "5", "7", "bad", columns=plan_columns(header, None))
-    # FAULT: if it were by their names, "row" would be gone, and the two others there.
     assert row.fields == '{"tel1":"12","row":"5"}'
 
 
