@@ -7,3 +7,8 @@ hypothesis.settings.register_profile(
     "shared machine", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
 )
 hypothesis.settings.load_profile("shared machine")
+
+
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    """Call binary content by its argument: an archive has the time in it, and differs each time."""
+    return argname if isinstance(val, bytes) else None
