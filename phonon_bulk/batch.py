@@ -16,7 +16,10 @@ from datetime import date, timedelta
 from enum import StrEnum
 from hashlib import sha256
 from itertools import pairwise
+from typing import cast
 
+import numpy as np
+import numpy.typing as npt
 import orjson
 
 from phonon_bulk.call import LeftOutRow
@@ -153,12 +156,19 @@ class CallBlock:
         if not len(self):
             return other
         base, shift = other.ends[0], self.ends[-1]
+        ends = np.asarray(other.ends[1:], np.int64) + (shift - base)
         return CallBlock(
-            self.data[: self.ends[-1]] + other.data[base : other.ends[-1]],
-            array("q", [*self.ends, *(end - base + shift for end in other.ends[1:])]),
-            array("q", [*self.rows, *other.rows]),
-            array("q", [*self.days, *other.days]),
+            self.data[:shift] + other.data[base : other.ends[-1]],
+            _joined(self.ends, ends),
+            _joined(self.rows, other.rows),
+            _joined(self.days, other.days),
         )
+
+
+def _joined(*parts: "Sequence[int] | npt.NDArray[np.int64]") -> Sequence[int]:
+    """Return all as one; Python's own numbers come out of it again."""
+    joined = np.concatenate([np.asarray(part, np.int64) for part in parts])
+    return cast(Sequence[int], joined.data)
 
 
 EMPTY_BLOCK = CallBlock(b"", array("q", [0]), array("q"), array("q"))
@@ -247,7 +257,7 @@ def _batch(block: CallBlock, start: int, stop: int) -> Batch:
     return Batch(
         data=bytes(block.data[block.ends[start] : block.ends[stop] - 1]),
         rows=block.rows[start:stop],
-        start_date=_EPOCH + timedelta(days=min(block.days[start:stop])),
+        start_date=_EPOCH + timedelta(days=int(np.min(block.days[start:stop]))),
     )
 
 

@@ -15,7 +15,6 @@ from phonon_bulk.cli.progress import Progress
 from phonon_bulk.cli.session import Flags, begin_logging, on_signals, set_limits
 from phonon_bulk.config import Campaign, EndpointName, SendingSettings, Settings
 from phonon_bulk.dispatch import Dispatcher, JournalTokens, Outcome, Pace
-from phonon_bulk.endpoint import Endpoint
 from phonon_bulk.errors import JournalError, SettingsError
 from phonon_bulk.journal.sqlite import SqliteJournal
 from phonon_bulk.limiter import Limiter
@@ -78,6 +77,8 @@ async def send(
     journal: SqliteJournal, job: Job, settings: Settings, security_id: SecretStr, flags: Flags
 ) -> Outcome:
     """Send a run until it is done or stopped, showing how it goes."""
+    from phonon_bulk.endpoint import Endpoint  # slow to load
+
     name = job.campaign.endpoint
     chosen = settings.endpoint(name)
     stop, slots = asyncio.Event(), limiter(journal, job, settings)

@@ -13,7 +13,7 @@ import random
 from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from hashlib import sha256
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import structlog
 
@@ -29,7 +29,6 @@ from phonon_bulk.dispatch.settling import (
     parts_of,
     settlement_of,
 )
-from phonon_bulk.endpoint import Endpoint
 from phonon_bulk.errors import DamagedBodyError, JournalError, RunError, TransitionError
 from phonon_bulk.journal import Claim, Control, Journal, Moment, Repeat, Settlement
 from phonon_bulk.journal.frozen import thaw, thaw_rows
@@ -37,6 +36,9 @@ from phonon_bulk.limiter import Limiter
 from phonon_bulk.response import Answer, Verdict, check_partial
 from phonon_bulk.retry import Action, Facts, decide, replay_delay
 from phonon_bulk.throttle import BackOff, No
+
+if TYPE_CHECKING:  # aiohttp is slow to load, and who only reads a list needs none
+    from phonon_bulk.endpoint import Endpoint
 
 T = TypeVar("T")
 
@@ -63,7 +65,7 @@ class Dispatcher:
     def __init__(
         self,
         journal: Journal,
-        endpoint: Endpoint,
+        endpoint: "Endpoint",
         limiter: Limiter,
         head: Head,
         *,

@@ -37,7 +37,7 @@ INSERT INTO body (batch, calls, rows) VALUES (:batch, :body, :rows);
 
 -- name: insert_left_out
 INSERT INTO left_out (run, row, state, reason, client_identifier, contact_numbers, fields)
-VALUES (:run, :row, :state, :reason, :client_identifier, :contact_numbers, :fields);
+VALUES (?, ?, ?, ?, ?, ?, ?);
 
 -- name: add_note
 INSERT INTO note (run, note, contacts, row) VALUES (:run, :note, :contacts, :row)

@@ -7,10 +7,12 @@ be called, the duplicates) is decided here, a chunk at a time and in the order o
 """
 
 from collections.abc import Iterator
+from typing import Any
 
 import duckdb
 import numpy as np
 import numpy.typing as npt
+import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -22,8 +24,16 @@ from phonon_bulk.source.calls_query import KEY, call_query, macros, number_name
 from phonon_bulk.source.columns import Columns
 from phonon_bulk.source.feed import MOVED, Feed
 from phonon_bulk.source.formats.tables import ROW
-from phonon_bulk.source.row import Encoded, Rules, duplicate_row, read_row
+from phonon_bulk.source.row import (
+    Encoded,
+    Rules,
+    duplicate_row,
+    read_row,
+    suppressed_note,
+    suppressed_row,
+)
 from phonon_bulk.source.seen import Seen
+from phonon_bulk.source.suppression import Suppressed
 
 _ENGINE: dict[str, str | bool | int | float | list[str]] = {
     "threads": 1,  # keeps the rows in order, and leaves the other cores to the sending
@@ -97,36 +107,70 @@ class _Rows:
         self._keys = self._written_keys()
         self._left_out: list[LeftOutRow] = []
         self._notes: dict[str, list[int]] = {}
+        self._changed: dict[int, bytes | None] = {}
+        """Calls that are others than the query has written, by their place; None is none."""
+        self._changed_days: dict[int, int | None] = {}
 
     def chunk(self, seen: Seen, state: LeftOut) -> Chunk:
         """Return what becomes of the rows."""
         unusual = self._calls.is_null()
         if self._rules.suppressed is not None:
-            unusual = pc.or_(unusual, pa.array(self._suppressed()))
+            self._suppress(self._rules.suppressed)
         if pc.any(unusual).as_py():
             self._read(unusual)
         if self._keys is not None:
             self._leave_out_duplicates(self._keys, seen, state)
-        there = self._calls.is_valid()
-        notes = [(note, rows) for note, rows in self._notes.items() if rows]
+        calls = _replaced(self._calls, self._changed)
+        there = calls.is_valid()
+        notes = [(note, sorted(rows)) for note, rows in self._notes.items() if rows]
         notes += self._moved_notes(there)
-        columns = [self._numbers, self._calls, self._days]
+        columns = [self._numbers, calls, _replaced(self._days, self._changed_days)]
         if self._left_out:
             columns = [column.filter(there) for column in columns]
         self._left_out.sort(key=lambda row: row.row)
         return Chunk(_block(*columns), self._left_out, self._numbers[-1].as_py(), notes)
 
-    def _suppressed(self) -> npt.NDArray[np.bool_]:
-        """Say of each row whether one of its numbers is not to be called."""
-        assert self._rules.suppressed is not None  # noqa: S101 - the caller has looked
-        found = np.zeros(len(self._numbers), np.bool_)
-        for i in range(len(self._columns.numbers)):
-            numbers = self._batch.column(number_name(i))
-            there = numbers.is_valid().to_numpy(zero_copy_only=False)
-            if there.any():
-                asked = numbers.drop_null().to_numpy()
-                found[there] |= self._rules.suppressed.among(asked)
-        return found
+    def _suppress(self, suppressed: Suppressed) -> None:
+        """Take the numbers that are not to be called out of the calls that the query has written.
+
+        It does what `row.read_row` would, which takes ten times as long.
+        """
+        found = [self._among(suppressed, i) for i in range(len(self._columns.numbers))]
+        written = self._calls.is_valid().to_numpy(zero_copy_only=False)
+        places = np.flatnonzero(np.logical_or.reduce(found) & written)
+        if not len(places):
+            return
+        texts = self._calls.take(pa.array(places)).to_pylist()
+        for place, text in zip(places.tolist(), texts, strict=True):
+            columns = [i for i, listed in enumerate(found) if listed[place]]
+            self._changed[place] = self._without(orjson.loads(text[:-1]), place, columns)
+        gone = [self._first + p for p in places.tolist() if self._changed[p] is None]
+        for number, fields, _fault in self._feed.rows(gone):
+            self._left_out.append(suppressed_row(self._columns, number, fields))
+
+    def _among(self, suppressed: Suppressed, column: int) -> npt.NDArray[np.bool_]:
+        """Say of each row whether its number in a column is one of them."""
+        numbers = self._batch.column(number_name(column))
+        there = numbers.is_valid().to_numpy(zero_copy_only=False)
+        there[there] = suppressed.among(numbers.drop_null().to_numpy())
+        return np.asarray(there)
+
+    def _without(self, call: dict[str, Any], place: int, columns: list[int]) -> bytes | None:
+        """Return a call without its numbers in some columns; None if it has no other."""
+        listed = {str(self._batch.column(number_name(i))[place]) for i in columns}
+        kept = [number for number in call["contact-numbers"] if number not in listed]
+        if self._keys is not None and self._rules.key is DuplicatesBy.NUMBER:
+            self._keys[place] = int(kept[0]) if kept else _NO_KEY
+        elif self._keys is not None and not kept:
+            self._keys[place] = b""
+        if not kept:
+            return None
+        for i in columns:
+            note = suppressed_note(self._columns.said[self._columns.numbers[i]])
+            rows = self._notes.setdefault(note, [])
+            if rows[-1:] != [self._first + place]:
+                rows.append(self._first + place)
+        return orjson.dumps({**call, "contact-numbers": kept}) + b","
 
     def _read(self, unusual: pa.Array) -> None:
         """Let `row.read_row` decide the rows that are not usual."""
@@ -135,10 +179,10 @@ class _Rows:
             read_row(self._columns, self._rules, number, fields, fault)
             for number, fields, fault in self._feed.rows(numbers)
         ]
-        calls = [row.json + b"," if isinstance(row, Encoded) else None for row in outcomes]
-        days = [row.day if isinstance(row, Encoded) else None for row in outcomes]
-        self._calls = pc.replace_with_mask(self._calls, unusual, pa.array(calls, pa.string()))
-        self._days = pc.replace_with_mask(self._days, unusual, pa.array(days, pa.int32()))
+        for number, row in zip(numbers, outcomes, strict=True):
+            call, day = (row.json + b",", row.day) if isinstance(row, Encoded) else (None, None)
+            self._changed[number - self._first] = call
+            self._changed_days[number - self._first] = day
         # What was moved among these is in their notes.
         self._moved = pc.if_else(unusual, pa.scalar(False), self._moved)
         self._set_keys(numbers, outcomes)
@@ -178,7 +222,7 @@ class _Rows:
         numbers = (np.flatnonzero(repeated) + self._first).tolist()
         for number, fields, _fault in self._feed.rows(numbers):
             self._left_out.append(duplicate_row(self._columns, number, fields, by, state))
-        self._calls = pc.if_else(pa.array(repeated), pa.scalar(None, pa.string()), self._calls)
+        self._changed |= dict.fromkeys(np.flatnonzero(repeated).tolist())
         gone = set(numbers)
         for note, rows in self._notes.items():
             self._notes[note] = [row for row in rows if row not in gone]
@@ -186,6 +230,17 @@ class _Rows:
     def _moved_notes(self, there: pa.Array) -> list[tuple[str, list[int]]]:
         moved = self._numbers.filter(pc.and_(there, pc.fill_null(self._moved, False)))
         return [(self._rules.starts.moved_note, moved.to_pylist())] if len(moved) else []
+
+
+def _replaced(array: pa.Array, changed: dict[int, Any]) -> pa.Array:
+    """Return an array with other values at some places."""
+    if not changed:
+        return array
+    places = sorted(changed)
+    mask = np.zeros(len(array), np.bool_)
+    mask[places] = True
+    values = pa.array([changed[place] for place in places], array.type)
+    return pc.replace_with_mask(array, pa.array(mask), values)
 
 
 def _block(numbers: pa.Array, calls: pa.Array, days: pa.Array) -> CallBlock:

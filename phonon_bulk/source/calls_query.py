@@ -9,7 +9,7 @@ from string import Template
 
 import orjson
 
-from phonon_bulk.call import start_time_text
+from phonon_bulk.call import MAX_DIGITS, MIN_DIGITS, start_time_text
 from phonon_bulk.config import DuplicatesBy
 from phonon_bulk.source.columns import Columns
 from phonon_bulk.source.feed import MOVED, START, START_DAY
@@ -29,7 +29,11 @@ def number_name(i: int) -> str:
 def macros(numbers: NumberReader) -> str:
     """Return the SQL that defines what is usual in a field."""
     return Template(_sql_text("macros.sql")).substitute(
-        code=numbers.country_code, trunk=numbers.trunk, mobile=numbers.mobile
+        code=numbers.country_code,
+        trunk=numbers.trunk,
+        ordinary=numbers.ordinary,
+        least=MIN_DIGITS,
+        most=MAX_DIGITS,
     )
 
 

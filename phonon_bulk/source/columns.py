@@ -52,11 +52,11 @@ class Columns:
     is_mended: bool = False
     """Whether the list is a file of rejected rows that comes back mended: nothing is sent of its
     last two columns."""
+    said: tuple[str, ...] = field(init=False)
+    """What all are called in a message."""
 
-    @property
-    def said(self) -> tuple[str, ...]:
-        """What all are called in a message."""
-        return tuple(map(shown, self.names))
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "said", tuple(map(shown, self.names)))
 
     @property
     def own(self) -> tuple[str, ...]:

@@ -3,26 +3,20 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-import duckdb
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from phonon_bulk.config import Campaign, DoNotCall
 from phonon_bulk.errors import ListError
-from phonon_bulk.source.calls_query import macros
 from phonon_bulk.source.columns import find_column, quoted, seems_a_contact
 from phonon_bulk.source.formats.opening import Options
-from phonon_bulk.source.formats.tables import FAULT, ROW, Part, column_name
+from phonon_bulk.source.formats.tables import ROW, Part, column_name
 from phonon_bulk.source.numbers import NumberReader, is_empty
 from phonon_bulk.source.origin import open_places, open_query
 from phonon_bulk.source.suppression import Numbers, Suppressed
 
 _NUMBER_NAMES = ("number", "phone", "mobile", "tel", "msisdn", "contact", "dnd")
-_ENGINE: dict[str, str | bool | int | float | list[str]] = {
-    "threads": 1,
-    "memory_limit": "1GB",
-    "temp_directory": "",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,20 +103,13 @@ class _Reading:
         if len(names) == 1 and seems_a_contact(names):  # a list of numbers without a header
             yield self._exactly([(0, names[0])])
         place = column_name(names.index(column))
-        database = duckdb.connect(config=_ENGINE)
-        try:
-            database.execute(macros(self._reader))
-            for table in self._part.tables(0, 0):
-                database.register("list", table)
-                query = f"SELECT clean_number({place})::BIGINT FROM list"  # noqa: S608 - our name
-                quick = database.sql(query).to_arrow_table().column(0).combine_chunks()
-                yield quick.drop_null().to_numpy()
-                rest = table.filter(quick.is_null()).select([ROW, place, FAULT]).to_pylist()
-                yield self._exactly([(row[ROW], row[place]) for row in rest])
-        except (duckdb.Error, pa.ArrowException) as error:  # its message may quote the row
-            raise ListError(f"{self._part.name} can't be read: {type(error).__name__}") from None
-        finally:
-            database.close()
+        ordinary = f"^(?:{self._reader.international})$"
+        for table in self._part.tables(0, 0):
+            texts = table.column(place)
+            quick = pc.match_substring_regex(texts, ordinary).fill_null(fill_value=False)
+            yield texts.filter(quick).cast(pa.int64()).to_numpy()
+            rest = table.filter(pc.invert(quick)).select([ROW, place]).to_pylist()
+            yield self._exactly([(row[ROW], row[place]) for row in rest])
 
     def _exactly(self, rows: list[tuple[int, str | None]]) -> Numbers:
         found: list[int] = []

@@ -1,7 +1,7 @@
 """Contact numbers: as people write them, to digits with country code.
 
-What an ordinary mobile number of a country looks like, and whether any other number exists, is
-known by `phonenumbers` (Google's libphonenumber). Its patterns for mobile numbers go into
+What an ordinary number of a country looks like, mobile or fixed, and whether any other number
+exists, is known by `phonenumbers` (Google's libphonenumber). Its patterns for the former go into
 `macros.sql` too, so the quick way and the exact way are one definition. Reasons name what is wrong
 and never the number.
 """
@@ -57,15 +57,18 @@ class NumberReader:
     def __init__(self, region: str) -> None:
         """Take a country by its two letters (ISO 3166). Raises ListError if it is unknown."""
         metadata = PhoneMetadata.metadata_for_region(region)
-        mobile = metadata and metadata.mobile and metadata.mobile.national_number_pattern
-        if metadata is None or not mobile:
+        kinds = [] if metadata is None else [metadata.mobile, metadata.fixed_line]
+        patterns = [kind.national_number_pattern for kind in kinds if kind is not None]
+        if metadata is None or not any(patterns):
             raise ListError(f'checks.region: "{region}" is no country with numbers of its own')
         self.region = region
         self.country_code = str(metadata.country_code)
-        self.mobile = f"(?:{mobile})"
-        """The pattern of an ordinary mobile number without country code; RE2 reads it too."""
-        self._international = re.compile(self.country_code + self.mobile, re.ASCII)
-        self._national = re.compile(self.mobile, re.ASCII)
+        self.ordinary = f"(?:{'|'.join(filter(None, patterns))})"
+        """The pattern of an ordinary number, mobile or fixed, without country code; for RE2 too."""
+        self.international = self.country_code + self.ordinary
+        """The same with the country code."""
+        self._international = re.compile(self.international, re.ASCII)
+        self._national = re.compile(self.ordinary, re.ASCII)
         self.trunk = metadata.national_prefix or ""
         """What is dialled before a number within the country."""
         self.read = lru_cache(_KEPT)(self._read)
@@ -77,7 +80,7 @@ class NumberReader:
         where the pieces are numbers each and the whole is none. A field that says that there is no
         number gives an empty list.
         """
-        if self._international.fullmatch(field):
+        if MIN_DIGITS <= len(field) <= MAX_DIGITS and self._international.fullmatch(field):
             return [field]
         plain = _plain(field)
         if _is_filler(plain):  # some have a separator in them
@@ -102,7 +105,7 @@ class NumberReader:
     def _read(self, text: str) -> str | Unusable:
         """Return one number as digits with country code, or why it is none.
 
-        An ordinary mobile number is taken with the country code, without it, and with the trunk
+        An ordinary number is taken with the country code, without it, and with the trunk
         prefix. Any other is first read as it would be dialled in the country, and then as a number
         with the code of whatever country. It must exist in the numbering plan.
         """

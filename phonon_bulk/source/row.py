@@ -15,7 +15,7 @@ import orjson
 from phonon_bulk.call import Call, LeftOut, LeftOutRow, encode, start_time_text
 from phonon_bulk.config import DuplicatesBy
 from phonon_bulk.source.columns import Columns, label
-from phonon_bulk.source.numbers import NumberReader, Unusable, is_empty
+from phonon_bulk.source.numbers import NumberReader, Unusable
 from phonon_bulk.source.suppression import Suppressed
 from phonon_bulk.source.times import Start, StartTimes
 
@@ -61,6 +61,8 @@ class _NoCall:
     state: LeftOut = LeftOut.REJECTED
 
 
+_SUPPRESSED = _NoCall("on a do-not-call list", LeftOut.SUPPRESSED)
+
 Fields = Sequence[str | None]
 """A row's fields by column; None where an expression has no value, or where there is no field."""
 
@@ -78,6 +80,16 @@ def read_row(
     if isinstance(outcome, Encoded):
         return outcome
     return _left_out(columns, number, fields[: len(columns.own)], outcome)
+
+
+def suppressed_row(columns: Columns, number: int, fields: Fields) -> LeftOutRow:
+    """Return a row of which all numbers are not to be called."""
+    return _left_out(columns, number, fields[: len(columns.own)], _SUPPRESSED)
+
+
+def suppressed_note(column: str) -> str:
+    """Return what is noted of a call that had such a number in a column."""
+    return f"a number in {column} was left out: it is on a do-not-call list"
 
 
 def duplicate_row(
@@ -162,7 +174,6 @@ class _Numbers:
 
     def __init__(self, columns: Columns, rules: Rules, texts: Sequence[str]) -> None:
         self._names = [columns.said[i] for i in columns.numbers]
-        self._empty = all(is_empty(texts[i]) for i in columns.numbers)
         self._unusable: list[tuple[str, str]] = []
         self._suppressed: list[str] = []
         self._foreign: list[str] = []
@@ -186,10 +197,7 @@ class _Numbers:
     def notes(self) -> list[str]:
         """What was left out of the call."""
         notes = [f"a number in {column} was left out: it {why}" for column, why in self._unusable]
-        notes += [
-            f"a number in {column} was left out: it is on a do-not-call list"
-            for column in self._suppressed
-        ]
+        notes += [suppressed_note(column) for column in self._suppressed]
         region = self._reader.region
         notes += [
             f"a number in {column} is of another country than {region}" for column in self._foreign
@@ -199,7 +207,7 @@ class _Numbers:
     def why_none(self) -> _NoCall:
         """Return why a row without a usable number is no call."""
         if self._suppressed:
-            return _NoCall("on a do-not-call list", LeftOut.SUPPRESSED)
+            return _SUPPRESSED
         if self._unusable:
             column, why = self._unusable[0]
             return _NoCall(f"no usable number: {column} {why}")

@@ -188,14 +188,3 @@ def test_a_list_that_is_not_there(tmp_path: Path) -> None:
     """It stops everything."""
     with pytest.raises(ListError, match="there is no file"):
         loaded(tmp_path, str(tmp_path / "none.csv"))
-
-
-def test_what_went_wrong_with_a_row_is_not_shown(tmp_path: Path) -> None:
-    """DuckDB's messages may quote it."""
-    path = write(tmp_path, f"number\n{ONE}\n")
-    with pytest.MonkeyPatch.context() as patch:
-        broken = "CREATE MACRO clean_number(field) AS error('row ' || field)"
-        patch.setattr("phonon_bulk.source.do_not_call.macros", lambda _: broken)
-        with pytest.raises(ListError, match=r"dnd\.csv can't be read: ") as caught:
-            loaded(tmp_path, path)
-    assert ONE not in str(caught.value)
