@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test check format bench bench-recovery bench-limit bench-limiters torture clean
+.PHONY: demo test check format bench bench-recovery bench-limit bench-limiters bench-lists torture clean
 
 # Kills of `make torture`, and what replays its choices: make torture N=1000 SEED=7
 N ?= 1000
@@ -38,6 +38,9 @@ bench-limit: $(STAMP)
 
 bench-limiters: $(STAMP)
 	$(BIN)/python benchmarks/limiters.py
+
+bench-lists: $(STAMP)
+	$(BIN)/python benchmarks/lists.py
 
 torture: $(STAMP)
 	$(BIN)/python tests/torture.py $(N) $(if $(SEED),--seed $(SEED))

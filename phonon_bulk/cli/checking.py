@@ -4,7 +4,8 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Self
 
 from phonon_bulk.batch import SECURITY_ID_LENGTH, room_for_calls
 from phonon_bulk.call import read_end
@@ -12,10 +13,12 @@ from phonon_bulk.cli import lists
 from phonon_bulk.cli.jobs import end_of
 from phonon_bulk.cli.session import set_limits
 from phonon_bulk.config import Campaign, Settings
-from phonon_bulk.errors import JournalUnusable, SettingsError
+from phonon_bulk.errors import SettingsError
 from phonon_bulk.journal.books import SqliteBooks
+from phonon_bulk.journal.connection import is_current
 from phonon_bulk.report.plan import Pace, add_up, first_body, timing
 from phonon_bulk.report.plan_text import Plan
+from phonon_bulk.schedule import Limits
 
 if TYPE_CHECKING:
     from phonon_bulk.source.contacts import ContactList
@@ -51,13 +54,14 @@ def check(
     Raises ListError if the list can't be read to its end.
     """
     room = room_for_calls(campaign.flow_id, SECURITY_ID_LENGTH)
-    reading = lists.read_from(settings, contacts, campaign).contacts
-    number = _next_run(settings)
-    chunks = reading.chunks(run=number, now=begins, room=room)
+    known = _Known.look(settings, campaign, contacts, begins)
+    reading = lists.read_from(settings, contacts, campaign).contacts if known.is_there else contacts
+    chunks = reading.chunks(run=known.next_run, now=begins, room=room)
     with _progress(contacts.rows, quiet=quiet) as progress:
         sums = add_up(chunks, room, progress)
     end = end_of(campaign, begins, own_start_times=contacts.own_start_times)
-    pace = _pace(settings, campaign)
+    chosen = settings.endpoint(campaign.endpoint)
+    pace = Pace(known.limits, chosen.headroom, chosen.ramp)
     window = campaign.checks.window
     return Plan(
         campaign=campaign.name,
@@ -67,47 +71,52 @@ def check(
         limit=pace.limits.in_words(),
         window=None if window is None else str(window),
         unused_columns=contacts.unused_columns,
-        remarks=(*contacts.remarks, *_known(settings, campaign, contacts, begins)),
+        remarks=(*contacts.remarks, *known.remarks),
         first_body=first_body(sums, campaign.flow_id),
     )
 
 
-def _pace(settings: Settings, campaign: Campaign) -> Pace:
-    """Return how fast the endpoint may be used: by the settings, or by what is in force now."""
-    chosen = settings.endpoint(campaign.endpoint)
-    limits = set_limits(settings, campaign.endpoint)
-    if settings.journal_path.exists():
-        with SqliteBooks(settings.journal_path) as books:
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """What the journal has to say; nothing, if there is none or if it is of an older version."""
+
+    is_there: bool
+    next_run: int
+    """The number that a run would have."""
+    limits: Limits
+    """Those in force now, or those of the settings."""
+    remarks: tuple[str, ...]
+
+    @classmethod
+    def look(
+        cls, settings: Settings, campaign: Campaign, contacts: "ContactList", now: float
+    ) -> Self:
+        """Look into the journal without changing it."""
+        limits, path = set_limits(settings, campaign.endpoint), settings.journal_path
+        if not is_current(path):
+            remarks = (_OLDER,) if path.exists() else ()
+            return cls(is_there=False, next_run=1, limits=limits, remarks=remarks)
+        identity = lists.run_identity(campaign, contacts.sha256, now)
+        with SqliteBooks(path) as books:
+            newest = max((run.id for run in books.runs(1)), default=0)
             rate = books.rate(campaign.account, campaign.endpoint)
-        limits = limits if rate is None else rate.limits
-    return Pace(limits, chosen.headroom, chosen.ramp)
-
-
-def _next_run(settings: Settings) -> int:
-    """Return the number that a run would have."""
-    if not settings.journal_path.exists():
-        return 1
-    with SqliteBooks(settings.journal_path) as books:
-        return max((run.id for run in books.runs(1)), default=0) + 1
-
-
-def _known(
-    settings: Settings, campaign: Campaign, contacts: "ContactList", now: float
-) -> Iterator[str]:
-    """Say so if the campaign has a run of this very list already."""
-    if not settings.journal_path.exists():
-        return
-    identity = lists.run_identity(campaign, contacts.sha256, now)
-    try:
-        with SqliteBooks(settings.journal_path) as books:
             run = books.find(identity)
-    except JournalUnusable:
-        return
-    if run is not None:
-        yield (
-            f"run {run} of this campaign is of this very list: `run` goes on with it, or says that"
-            " it is done; --again sends all of it once more"
+        return cls(
+            is_there=True,
+            next_run=newest + 1,
+            limits=limits if rate is None else rate.limits,
+            remarks=() if run is None else (_SAME.format(run=run),),
         )
+
+
+_OLDER = (
+    "the journal is of an older version, and is not looked into: earlier runs and the limit in"
+    " force are not known (`phonon-bulk status` brings it up to date)"
+)
+_SAME = (
+    "run {run} of this campaign is of this very list: `run` goes on with it, or says that it is"
+    " done; --again sends all of it once more"
+)
 
 
 @contextmanager

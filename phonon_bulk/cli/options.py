@@ -44,7 +44,10 @@ CampaignFile = Annotated[
 ]
 List = Annotated[
     list[str] | None,
-    typer.Argument(metavar="[LIST]...", help="Files or globs, over what the campaign says."),
+    typer.Argument(
+        metavar="[LIST]...",
+        help="Files, patterns, folders, URLs, or -, over what the campaign says.",
+    ),
 ]
 Again = Annotated[
     bool,

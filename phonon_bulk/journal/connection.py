@@ -88,6 +88,23 @@ def connect_to_read(path: Path) -> sqlite3.Connection:
     return connection
 
 
+def is_current(path: Path) -> bool:
+    """Say whether there is a journal that can be read as it is, without being brought up to date.
+
+    Raises JournalUnusable if it can't be opened, is no journal, or is of a newer version.
+    """
+    if not path.exists():
+        return False
+    try:
+        connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)
+        try:
+            return _version(connection, path) == len(migrations())
+        finally:
+            connection.close()
+    except sqlite3.Error as error:
+        raise unusable(error, path) from None
+
+
 def explain(error: sqlite3.Error, path: Path) -> JournalError:
     """Say in the operator's words what SQLite says in its own."""
     text = str(error)
