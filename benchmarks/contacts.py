@@ -19,7 +19,7 @@ from pathlib import Path
 from random import Random
 
 FLOW_VARIABLES = ("$flow.key.Name", "$flow.key.Amount", "$flow.key.DueDate", "$flow.key.Policy")
-BAD_ROWS = ("no number", "no country code", "number unreadable", "too few fields")
+BAD_ROWS = ("no number", "number cut short", "number unreadable", "too few fields")
 BAD_START_TIMES = ("start-time unreadable", "start-time past")
 
 _INDIA = timezone(timedelta(hours=5, minutes=30))
@@ -158,8 +158,8 @@ def _spoil(fields: list[str], kind: str) -> list[str]:
     match kind:
         case "no number":
             return [identifier, "", "", *rest]
-        case "no country code":
-            return [identifier, number.removeprefix("91"), "", *rest]
+        case "number cut short":
+            return [identifier, number[:-3], "", *rest]
         case "number unreadable":
             return [identifier, "ask reception", "", *rest]
         case "too few fields":

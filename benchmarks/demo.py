@@ -122,7 +122,10 @@ def _make_file(name: str, text: str) -> None:
 
 
 def _run_campaign(written: Written) -> list[str]:
-    """Send the list; return what is wrong."""
+    """Check the list and send it; return what is wrong."""
+    code = _command("check", "campaign.toml")
+    if code != _SOME_FAILED:
+        return [f"`check` ended with exit code {code} instead of {_SOME_FAILED}"]
     code = _command("run", "campaign.toml")
     if code == _STOPPED:
         raise KeyboardInterrupt  # it was told to stop, and so are we
