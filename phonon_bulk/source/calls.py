@@ -6,15 +6,14 @@ takes as long as to write 10,000 calls. What is decided over many rows (the numb
 be called, the duplicates) is decided here, a chunk at a time and in the order of the list.
 """
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import cast
 
 import duckdb
 import numpy as np
 import numpy.typing as npt
 import orjson
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from phonon_bulk.batch import EMPTY_BLOCK, CallBlock, Chunk
 from phonon_bulk.call import LeftOut, LeftOutRow
@@ -25,7 +24,7 @@ from phonon_bulk.source.columns import Columns
 from phonon_bulk.source.feed import MOVED, Feed
 from phonon_bulk.source.formats.tables import ROW
 from phonon_bulk.source.row import (
-    Encoded,
+    Key,
     Rules,
     duplicate_row,
     read_row,
@@ -92,106 +91,109 @@ def _check_whole(batch: pa.RecordBatch, last_row: int | None) -> None:
 
 
 class _Rows:
-    """Some rows, following one another, as the query has written them."""
+    """Some rows, following one another, as the query has written them.
+
+    What becomes of a row otherwise is kept by its place, from 0; the calls are put together once.
+    """
 
     def __init__(self, columns: Columns, rules: Rules, feed: Feed, batch: pa.RecordBatch) -> None:
         self._columns, self._rules, self._feed, self._batch = columns, rules, feed, batch
-        self._numbers = batch.column(ROW)
-        self._first: int = self._numbers[0].as_py()
-        self._calls, self._days = batch.column("call"), batch.column("day")
-        self._moved = (
-            batch.column(MOVED)
-            if rules.start is None
-            else pa.array([rules.start.moved] * len(self._numbers))
-        )
+        self._count: int = batch.num_rows
+        self._first: int = batch.column(ROW)[0].as_py()
+        self._calls = batch.column("call")
+        self._days = np.array(batch.column("day").fill_null(0))
+        self._moved = np.full(self._count, rules.start is not None and rules.start.moved)
+        if rules.start is None:
+            self._moved = np.array(batch.column(MOVED).fill_null(fill_value=False))
         self._keys = self._written_keys()
         self._left_out: list[LeftOutRow] = []
         self._notes: dict[str, list[int]] = {}
         self._changed: dict[int, bytes | None] = {}
-        """Calls that are others than the query has written, by their place; None is none."""
-        self._changed_days: dict[int, int | None] = {}
+        """Calls that are others than the query has written; None is none."""
 
     def chunk(self, seen: Seen, state: LeftOut) -> Chunk:
         """Return what becomes of the rows."""
-        unusual = self._calls.is_null()
+        written = _mask(self._calls.is_valid())
         if self._rules.suppressed is not None:
-            self._suppress(self._rules.suppressed)
-        if pc.any(unusual).as_py():
-            self._read(unusual)
+            self._suppress(self._rules.suppressed, written)
+        if not written.all():
+            self._read(np.flatnonzero(~written))
         if self._keys is not None:
             self._leave_out_duplicates(self._keys, seen, state)
-        calls = _replaced(self._calls, self._changed)
-        there = calls.is_valid()
+        there = np.ones(self._count, np.bool_)
+        there[[place for place, call in self._changed.items() if call is None]] = False
         notes = [(note, sorted(rows)) for note, rows in self._notes.items() if rows]
-        notes += self._moved_notes(there)
-        columns = [self._numbers, calls, _replaced(self._days, self._changed_days)]
-        if self._left_out:
-            columns = [column.filter(there) for column in columns]
+        if moved := self._rows_at(np.flatnonzero(self._moved & there)):
+            notes.append((self._rules.starts.moved_note, moved))
         self._left_out.sort(key=lambda row: row.row)
-        return Chunk(_block(*columns), self._left_out, self._numbers[-1].as_py(), notes)
+        return Chunk(self._block(there), self._left_out, self._first + self._count - 1, notes)
 
-    def _suppress(self, suppressed: Suppressed) -> None:
+    def _rows_at(self, places: npt.NDArray[np.int64]) -> list[int]:
+        rows: list[int] = (places + self._first).tolist()
+        return rows
+
+    def _suppress(self, suppressed: Suppressed, written: npt.NDArray[np.bool_]) -> None:
         """Take the numbers that are not to be called out of the calls that the query has written.
 
         It does what `row.read_row` would, which takes ten times as long.
         """
-        found = [self._among(suppressed, i) for i in range(len(self._columns.numbers))]
-        written = self._calls.is_valid().to_numpy(zero_copy_only=False)
-        places = np.flatnonzero(np.logical_or.reduce(found) & written)
-        if not len(places):
-            return
-        texts = self._calls.take(pa.array(places)).to_pylist()
-        for place, text in zip(places.tolist(), texts, strict=True):
-            columns = [i for i, listed in enumerate(found) if listed[place]]
-            self._changed[place] = self._without(orjson.loads(text[:-1]), place, columns)
-        gone = [self._first + p for p in places.tolist() if self._changed[p] is None]
-        for number, fields, _fault in self._feed.rows(gone):
+        numbers = [self._batch.column(number_name(i)) for i in range(len(self._columns.numbers))]
+        there = [_mask(column.is_valid()) for column in numbers]
+        listed = [mask.copy() for mask in there]
+        for column, mask in zip(numbers, listed, strict=True):
+            mask[mask] = suppressed.among(column.drop_null().to_numpy())
+        left = np.logical_or.reduce([a & ~b for a, b in zip(there, listed, strict=True)])
+        some = np.logical_or.reduce(listed) & written
+        gone = np.flatnonzero(some & ~left)
+        self._changed |= dict.fromkeys(gone.tolist())
+        self._set_keys(gone, [None] * len(gone))
+        for number, fields, _fault in self._feed.rows(self._rows_at(gone)):
             self._left_out.append(suppressed_row(self._columns, number, fields))
+        self._shorten(np.flatnonzero(some & left), numbers, listed)
 
-    def _among(self, suppressed: Suppressed, column: int) -> npt.NDArray[np.bool_]:
-        """Say of each row whether its number in a column is one of them."""
-        numbers = self._batch.column(number_name(column))
-        there = numbers.is_valid().to_numpy(zero_copy_only=False)
-        there[there] = suppressed.among(numbers.drop_null().to_numpy())
-        return np.asarray(there)
-
-    def _without(self, call: dict[str, Any], place: int, columns: list[int]) -> bytes | None:
-        """Return a call without its numbers in some columns; None if it has no other."""
-        listed = {str(self._batch.column(number_name(i))[place]) for i in columns}
-        kept = [number for number in call["contact-numbers"] if number not in listed]
-        if self._keys is not None and self._rules.key is DuplicatesBy.NUMBER:
-            self._keys[place] = int(kept[0]) if kept else _NO_KEY
-        elif self._keys is not None and not kept:
-            self._keys[place] = b""
-        if not kept:
-            return None
-        for i in columns:
+    def _shorten(
+        self,
+        places: npt.NDArray[np.int64],
+        numbers: list[pa.Array],
+        listed: list[npt.NDArray[np.bool_]],
+    ) -> None:
+        """Write calls anew without their numbers in the columns in which they are listed."""
+        texts = self._calls.take(pa.array(places)).to_pylist()
+        calls = [orjson.loads(text[:-1]) for text in texts]
+        for i, (column, mask) in enumerate(zip(numbers, listed, strict=True)):
             note = suppressed_note(self._columns.said[self._columns.numbers[i]])
-            rows = self._notes.setdefault(note, [])
-            if rows[-1:] != [self._first + place]:
-                rows.append(self._first + place)
-        return orjson.dumps({**call, "contact-numbers": kept}) + b","
+            values = column.take(pa.array(places)).to_pylist()
+            for place, call, value in zip(places.tolist(), calls, values, strict=True):
+                if mask[place]:
+                    kept = [number for number in call["contact-numbers"] if number != str(value)]
+                    call["contact-numbers"] = kept
+                    rows = self._notes.setdefault(note, [])
+                    rows.append(self._first + place)
+        for place, call in zip(places.tolist(), calls, strict=True):
+            self._changed[place] = orjson.dumps(call) + b","
+        if self._rules.key is DuplicatesBy.NUMBER:
+            self._set_keys(places, [int(call["contact-numbers"][0]) for call in calls])
 
-    def _read(self, unusual: pa.Array) -> None:
+    def _read(self, places: npt.NDArray[np.int64]) -> None:
         """Let `row.read_row` decide the rows that are not usual."""
-        numbers = self._numbers.filter(unusual).to_pylist()
+        self._moved[places] = False  # what was moved among these is in their notes
         outcomes = [
             read_row(self._columns, self._rules, number, fields, fault)
-            for number, fields, fault in self._feed.rows(numbers)
+            for number, fields, fault in self._feed.rows(self._rows_at(places))
         ]
-        for number, row in zip(numbers, outcomes, strict=True):
-            call, day = (row.json + b",", row.day) if isinstance(row, Encoded) else (None, None)
-            self._changed[number - self._first] = call
-            self._changed_days[number - self._first] = day
-        # What was moved among these is in their notes.
-        self._moved = pc.if_else(unusual, pa.scalar(False), self._moved)
-        self._set_keys(numbers, outcomes)
-        for number, row in zip(numbers, outcomes, strict=True):
+        keys: list[Key] = []
+        for place, row in zip(places.tolist(), outcomes, strict=True):
             if isinstance(row, LeftOutRow):
+                self._changed[place] = None
                 self._left_out.append(row)
+                keys.append(None)
                 continue
+            self._changed[place] = row.json + b","
+            self._days[place] = row.day
+            keys.append(row.key)
             for note in row.notes:
-                self._notes.setdefault(note, []).append(number)
+                self._notes.setdefault(note, []).append(self._first + place)
+        self._set_keys(places, keys)
 
     def _written_keys(self) -> npt.NDArray[np.generic] | None:
         """Return the keys that the query has found; `_NO_KEY` or no bytes where there is none."""
@@ -201,13 +203,10 @@ class _Rows:
             return None
         return np.array(self._batch.column(KEY).fill_null(b"").to_pylist(), "S16")
 
-    def _set_keys(self, numbers: list[int], outcomes: list[Encoded | LeftOutRow]) -> None:
-        if self._keys is None:
-            return
-        none = _NO_KEY if self._rules.key is DuplicatesBy.NUMBER else b""
-        keys = [row.key if isinstance(row, Encoded) else None for row in outcomes]
-        places = np.array(numbers) - self._first
-        self._keys[places] = [none if key is None else key for key in keys]
+    def _set_keys(self, places: npt.NDArray[np.int64], keys: Sequence[Key]) -> None:
+        if self._keys is not None and len(places):
+            none = _NO_KEY if self._rules.key is DuplicatesBy.NUMBER else b""
+            self._keys[places] = [none if key is None else key for key in keys]
 
     def _leave_out_duplicates(
         self, keys: npt.NDArray[np.generic], seen: Seen, state: LeftOut
@@ -217,44 +216,37 @@ class _Rows:
         has_key = keys != (_NO_KEY if by is DuplicatesBy.NUMBER else b"")
         repeated = np.zeros(len(keys), np.bool_)
         repeated[has_key] = seen.again(keys[has_key])
-        if not repeated.any():
+        places = np.flatnonzero(repeated)
+        if not len(places):
             return
-        numbers = (np.flatnonzero(repeated) + self._first).tolist()
+        self._changed |= dict.fromkeys(places.tolist())
+        numbers = self._rows_at(places)
         for number, fields, _fault in self._feed.rows(numbers):
             self._left_out.append(duplicate_row(self._columns, number, fields, by, state))
-        self._changed |= dict.fromkeys(np.flatnonzero(repeated).tolist())
         gone = set(numbers)
         for note, rows in self._notes.items():
             self._notes[note] = [row for row in rows if row not in gone]
 
-    def _moved_notes(self, there: pa.Array) -> list[tuple[str, list[int]]]:
-        moved = self._numbers.filter(pc.and_(there, pc.fill_null(self._moved, False)))
-        return [(self._rules.starts.moved_note, moved.to_pylist())] if len(moved) else []
+    def _block(self, there: npt.NDArray[np.bool_]) -> CallBlock:
+        """Return the calls of the rows that are `there`; their text is copied once."""
+        if not there.any():
+            return EMPTY_BLOCK
+        _, offsets, text = self._calls.buffers()
+        begin = self._calls.offset
+        ends = np.frombuffer(offsets, np.int32)[begin : begin + self._count + 1].astype(np.int64)
+        lengths, at = np.diff(ends), 0
+        pieces: list[bytes | memoryview] = []
+        data = memoryview(text or b"")
+        for place in sorted(self._changed):
+            call = self._changed[place] or b""
+            pieces += [data[ends[at] : ends[place]], call]
+            lengths[place], at = len(call), place + 1
+        pieces.append(data[ends[at] : ends[-1]])
+        starts = np.concatenate([[0], np.cumsum(lengths[there])])
+        rows = np.flatnonzero(there) + self._first
+        columns = [cast(Sequence[int], part.data) for part in (starts, rows, self._days[there])]
+        return CallBlock(b"".join(pieces), *columns)
 
 
-def _replaced(array: pa.Array, changed: dict[int, Any]) -> pa.Array:
-    """Return an array with other values at some places."""
-    if not changed:
-        return array
-    places = sorted(changed)
-    mask = np.zeros(len(array), np.bool_)
-    mask[places] = True
-    values = pa.array([changed[place] for place in places], array.type)
-    return pc.replace_with_mask(array, pa.array(mask), values)
-
-
-def _block(numbers: pa.Array, calls: pa.Array, days: pa.Array) -> CallBlock:
-    """Return the columns, none of which has a null, as a block; only the text is copied."""
-    if not len(calls):
-        return EMPTY_BLOCK
-    _, offsets, text = calls.buffers()
-    ends = memoryview(offsets).cast("b").cast("i")[calls.offset : calls.offset + len(calls) + 1]
-    data = text.slice(0, ends[-1]).to_pybytes()
-    return CallBlock(data, ends, _values(numbers), _values(days))
-
-
-def _values(array: pa.Array) -> memoryview:
-    """Return the array, of 32- or 64-bit whole numbers, without copying it."""
-    bytes_of = memoryview(array.buffers()[1]).cast("b")
-    values = bytes_of.cast("q" if array.type == pa.int64() else "i")
-    return values[array.offset : array.offset + len(array)]
+def _mask(array: pa.Array) -> npt.NDArray[np.bool_]:
+    return np.array(array.to_numpy(zero_copy_only=False))
