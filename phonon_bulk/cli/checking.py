@@ -56,7 +56,7 @@ def check(
     room = room_for_calls(campaign.flow_id, SECURITY_ID_LENGTH)
     known = _Known.look(settings, campaign, contacts, begins)
     reading = lists.read_from(settings, contacts, campaign).contacts if known.is_there else contacts
-    chunks = reading.chunks(run=known.next_run, now=begins, room=room)
+    chunks = reading.chunks(run=known.run, now=begins, room=room)
     with _progress(contacts.rows, quiet=quiet) as progress:
         sums = add_up(chunks, room, progress)
     end = end_of(campaign, begins, own_start_times=contacts.own_start_times)
@@ -81,8 +81,8 @@ class _Known:
     """What the journal has to say; nothing, if there is none or if it is of an older version."""
 
     is_there: bool
-    next_run: int
-    """The number that a run would have."""
+    run: int
+    """The number that the run of this list has, or would have."""
     limits: Limits
     """Those in force now, or those of the settings."""
     remarks: tuple[str, ...]
@@ -95,23 +95,27 @@ class _Known:
         limits, path = set_limits(settings, campaign.endpoint), settings.journal_path
         if not is_current(path):
             remarks = (_OLDER,) if path.exists() else ()
-            return cls(is_there=False, next_run=1, limits=limits, remarks=remarks)
+            return cls(is_there=False, run=1, limits=limits, remarks=remarks)
         identity = lists.run_identity(campaign, contacts.sha256, now)
         with SqliteBooks(path) as books:
             newest = max((run.id for run in books.runs(1)), default=0)
             rate = books.rate(campaign.account, campaign.endpoint)
+            in_force = rate is not None and (
+                rate.by_hand or books.is_used(campaign.account, campaign.endpoint)
+            )
             run = books.find(identity)
         return cls(
             is_there=True,
-            next_run=newest + 1,
-            limits=limits if rate is None else rate.limits,
+            run=newest + 1 if run is None else run,
+            limits=rate.limits if rate is not None and in_force else limits,
             remarks=() if run is None else (_SAME.format(run=run),),
         )
 
 
 _OLDER = (
     "the journal is of an older version, and is not looked into: earlier runs and the limit in"
-    " force are not known (`phonon-bulk status` brings it up to date)"
+    " force are not known (`phonon-bulk status` brings it up to date; end what"
+    " is running first)"
 )
 _SAME = (
     "run {run} of this campaign is of this very list: `run` goes on with it, or says that it is"

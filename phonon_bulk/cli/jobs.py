@@ -4,7 +4,9 @@ import contextlib
 import re
 import time
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING
+from zoneinfo import ZoneInfo
 
 import orjson
 import structlog
@@ -82,16 +84,18 @@ def new_run(campaign: Campaign, contacts: "ContactList", now: float) -> NewRun:
 def end_of(campaign: Campaign, now: float, *, own_start_times: bool) -> float | None:
     """Return the moment after which nothing of a campaign is sent that is started at `now`.
 
-    Without one of its own it is when the calling window closes, unless the rows say themselves on
-    which day they are to be called: a call sent after that would start at once.
+    It is its own, or when the calling window closes, if that is earlier: a call sent after that
+    would start at once. Where the rows say themselves on which day they are to be called, the
+    window is no end.
     """
-    if campaign.not_after is not None:
-        return read_end(campaign.not_after, now)
+    own = None if campaign.not_after is None else read_end(campaign.not_after, now)
     if own_start_times:
-        return None
+        return own
     value = campaign.mapping.start_time if campaign.mapping else None
-    moment = read_start_time(value.text) if value and value.kind is not Kind.SQL else None
-    return window_closes(campaign.checks, moment, now)
+    zone = ZoneInfo(campaign.checks.time_zone)
+    moment = read_start_time(value.text, zone) if value and value.kind is not Kind.SQL else None
+    closes = window_closes(campaign.checks, moment, now)
+    return min((end for end in (own, closes) if end is not None), default=None)
 
 
 def refuse_to_begin_late(campaign: Campaign, now: float) -> None:
@@ -123,7 +127,23 @@ def job_to_resume(
     contacts = None
     if run.read_at is None and not without_rest:
         contacts = lists.reopen_list(settings, run, campaign)
-    return _job(settings, run, summary, campaign, contacts, flow_id or run.flow_id, run.not_after)
+    end = _end_to_resume(run, summary, campaign, time.time())
+    return _job(settings, run, summary, campaign, contacts, flow_id or run.flow_id, end)
+
+
+def _end_to_resume(run: Run, summary: Summary, campaign: Campaign, now: float) -> float | None:
+    """Return a run's end; the window's next one, if its own was that of the window and is past.
+
+    Raises RunError outside of the window, if calls would start at once.
+    """
+    window, zone = campaign.checks.window, ZoneInfo(campaign.checks.time_zone)
+    if campaign.not_after is not None or run.not_after is None or now < run.not_after:
+        return run.not_after
+    if window is None or datetime.fromtimestamp(run.not_after, zone).time() != window.closes:
+        return run.not_after
+    _refuse_outside_window(run, summary, campaign, now)
+    own_start_times = bool(orjson.loads(run.list).get("own_start_times"))
+    return end_of(campaign, now, own_start_times=own_start_times)
 
 
 def _cancelled(run: int) -> RunError:
@@ -176,6 +196,7 @@ async def open_job(
     with SqliteBooks(settings.journal_path) as books:
         if again or books.find(new.identity) is None:
             refuse_to_begin_late(campaign, now)
+            contacts.chunks(run=0, now=now, room=0)  # raises if no call could have a start-time
     opened = await journal.open_run(new, now, again=again)
     if not opened.is_new:
         return await _found(journal, settings, opened.run, campaign, contacts)
@@ -199,6 +220,8 @@ async def _found(
         return Done(number)
     if run.control is Control.CANCELLED:
         raise _cancelled(number)
+    now = time.time()
+    _refuse_outside_window(run, summary, campaign, now)
     log.info("run.found", run=number, campaign=campaign.name, state=summary.state)
     begun = Campaign.from_json(run.definition)
     if _lasting(campaign) != _lasting(begun):
@@ -209,10 +232,24 @@ async def _found(
         same = _read_how(campaign) == _read_how(begun)
         rest = contacts if same else lists.reopen_list(settings, run, begun)
     own_start_times = bool(orjson.loads(run.list).get("own_start_times"))
-    end = end_of(campaign, time.time(), own_start_times=own_start_times)
+    end = end_of(campaign, now, own_start_times=own_start_times)
     job = _job(settings, run, summary, begun, rest, campaign.flow_id, end)
     await set_going(journal, job, end_reading=False)
     return job
+
+
+def _refuse_outside_window(run: Run, summary: Summary, campaign: Campaign, now: float) -> None:
+    """Raise RunError if calls that were made for a window that has closed would start at once."""
+    window = campaign.checks.window
+    if window is None or not summary.to_send:
+        return
+    local = datetime.fromtimestamp(now, ZoneInfo(campaign.checks.time_zone)).time()
+    has_closed = run.not_after is not None and run.not_after <= now
+    if has_closed and not window.opens <= local < window.closes:
+        raise RunError(
+            f"run {run.id} has calls that were made for a window which has closed, and they would"
+            f" start at once: go on with it within {window}"
+        )
 
 
 def _lasting(campaign: Campaign) -> Campaign:

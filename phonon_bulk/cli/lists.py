@@ -82,11 +82,18 @@ def known_run(settings: Settings, campaign: Campaign, given: Sequence[str]) -> i
         return None
     with SqliteBooks(settings.journal_path) as books:
         for run in books.runs_of(campaign.name, campaign.account, campaign.endpoint):
-            if run.read_at is not None and _is_of(orjson.loads(run.list), marks):
+            is_same = _decoded_alike(run, campaign) and _is_of(orjson.loads(run.list), marks)
+            if run.read_at is not None and is_same:
                 found = books.find(run_identity(campaign, run.list_sha256, time.time()))
                 is_read = found is not None and books.run(found).read_at is not None
                 return found if is_read else None
     return None
+
+
+def _decoded_alike(run: Run, campaign: Campaign) -> bool:
+    """Say whether the same file gives the same list: another sheet of a workbook is another one."""
+    begun = orjson.loads(run.definition)
+    return (begun.get("sheet"), begun.get("encoding")) == (campaign.sheet, campaign.encoding)
 
 
 def _is_of(read: dict[str, Any], marks: dict[str, list[int]]) -> bool:
@@ -126,13 +133,20 @@ def placed_before(
         return
     by, days = campaign.checks.duplicates_by, campaign.checks.duplicates_days
     with SqliteBooks(settings.journal_path) as books:
-        if days:
+        if days and not _is_again(books, run):
             since = time.time() - days * _DAY
             yield from books.placed(
                 campaign.name, campaign.account, since=since, by=by.value, but_not=run
             )
         if after_row:
             yield from books.placed_in(run, by.value)
+
+
+def _is_again(books: SqliteBooks, run: int) -> bool:
+    """Say whether a run was begun to call everybody once more, whoever was called before."""
+    with contextlib.suppress(RunError):  # there is none yet: its list is only checked
+        return "+" in books.run(run).identity
+    return False
 
 
 def kept_folder(settings: Settings, run: int) -> Path:
@@ -148,7 +162,6 @@ def keep(settings: Settings, run: int, contacts: "ContactList") -> None:
     """
     folder = kept_folder(settings, run)
     if not contacts.files and not folder.exists():
-        shutil.rmtree(folder.with_name(f"{folder.name}.part"), ignore_errors=True)
         contacts.keep(folder)
 
 
@@ -161,7 +174,7 @@ def clear_kept(settings: Settings) -> None:
     with contextlib.suppress(JournalError), SqliteBooks(settings.journal_path) as books:
         for folder in kept.glob("run-*"):
             with contextlib.suppress(RunError, ValueError):
-                number = folder.name.removeprefix("run-").removesuffix(".part")
+                number = folder.name.removeprefix("run-").partition(".")[0]
                 if books.run(int(number)).read_at is None:
                     continue
             shutil.rmtree(folder, ignore_errors=True)

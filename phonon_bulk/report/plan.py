@@ -20,7 +20,7 @@ _CALLS_SHOWN = 2
 _SHOWN_FIRST, _SHOWN_LAST = 4, 2
 """Digits of a number that are shown, at its beginning and its end."""
 _NUMBER = re.compile(r"\+?\d[\d ().-]{8,22}\d", re.ASCII)
-_DIGITS = re.compile(r"\d{10,15}")
+_DIGITS = re.compile(r"\d(?:[ ().-]{0,2}\d){9,}")
 _RAMP_COSTS = 0.45
 """The ramp begins at a tenth of the rate: of its seconds this part is lost."""
 

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from difflib import get_close_matches
+from zoneinfo import ZoneInfo
 
 from phonon_bulk.call import read_start_time
 from phonon_bulk.config import ALL_OTHERS, KEY_PREFIX, ChecksSettings, Kind, MappingSettings, Value
@@ -113,7 +114,9 @@ def plan_columns(
     _refuse_doubles(name for name in names if name)
     plan = _Plan(tuple(name or label(i) for i, name in enumerate(names)), is_mended)
     checks = checks or ChecksSettings()
-    columns = _template(plan) if mapping is None else _mapped(plan, mapping)
+    columns = (
+        _template(plan) if mapping is None else _mapped(plan, mapping, ZoneInfo(checks.time_zone))
+    )
     required = tuple(plan.place(name) for name in checks.required)
     lengths = tuple((plan.place(name), most) for name, most in checks.max_lengths.items())
     plan.problems += _unknown_keys(columns, checks.known_keys)
@@ -227,7 +230,7 @@ def _is_key(name: str) -> bool:
     return name.startswith(KEY_PREFIX)
 
 
-def _mapped(plan: _Plan, mapping: MappingSettings) -> Columns:
+def _mapped(plan: _Plan, mapping: MappingSettings, zone: ZoneInfo) -> Columns:
     identifier, start_time = mapping.client_identifier, mapping.start_time
     columns = Columns(
         names=plan.names,
@@ -236,7 +239,7 @@ def _mapped(plan: _Plan, mapping: MappingSettings) -> Columns:
         client_identifier=None
         if identifier is None
         else plan.value("client_identifier", identifier),
-        start_time=None if start_time is None else _start_time(plan, start_time),
+        start_time=None if start_time is None else _start_time(plan, start_time, zone),
         keys=tuple(
             (KEY_PREFIX + name, plan.value(f"keys.{name}", value))
             for name, value in (mapping.keys.items() if mapping.keys != ALL_OTHERS else ())
@@ -260,10 +263,10 @@ def _variable(name: str) -> str:
     return name if _is_key(name) else KEY_PREFIX + name
 
 
-def _start_time(plan: _Plan, value: Value) -> int | datetime | None:
+def _start_time(plan: _Plan, value: Value, zone: ZoneInfo) -> int | datetime | None:
     """Return the column of that name, else the moment that the text is."""
     is_column = value.kind is Kind.COLUMN and _places(plan.names, value.text)
-    moment = None if value.kind is Kind.SQL or is_column else read_start_time(value.text)
+    moment = None if value.kind is Kind.SQL or is_column else read_start_time(value.text, zone)
     if is_column or (moment is None and value.kind is not Kind.COLUMN):
         return plan.value("start_time", value)
     if moment is None:

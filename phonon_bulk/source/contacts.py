@@ -109,7 +109,12 @@ class ContactList:
         state = LeftOut.REJECTED if rejects else LeftOut.DUPLICATE
         with Expressions(self._plan) as expressions:
             tables = expressions.add(self._tables(after_row))
-            yield from write_calls(self._plan, rules, tables, seen, state)
+            last_row = after_row
+            for chunk in write_calls(self._plan, rules, tables, seen, state):
+                last_row = chunk.last_row
+                yield chunk
+        if last_row < self.rows:
+            raise ListError(f"rows were lost after row {last_row}; please report this")
 
     def _tables(self, after_row: int) -> Iterator[pa.Table]:
         before = 0
@@ -149,6 +154,7 @@ def _looked_over(
 ) -> ContactList:
     parts = found.parts
     _refuse_other_columns(parts)
+    _refuse_the_same_twice(parts)
     plan = plan_columns(parts[0].names, campaign.mapping, campaign.checks)
     _check_there_is_a_key(plan, campaign.checks)
     with Expressions(plan):  # which says what is wrong with one
@@ -216,6 +222,17 @@ def _refuse_other_columns(parts: Sequence[Part]) -> None:
                 f"{part.name} has other columns than {parts[0].name}:"
                 f" {describe_difference(names, expected)}. Files read together need the same ones"
             )
+
+
+def _refuse_the_same_twice(parts: Sequence[Part]) -> None:
+    seen: dict[bytes, str] = {}
+    for part in parts:
+        if part.rows and part.digest in seen:
+            raise ListError(
+                f"{part.name} holds the very rows of {seen[part.digest]}: its customers would be"
+                " called twice"
+            )
+        seen[part.digest] = part.name
 
 
 def _start_of_all(plan: Columns, starts: StartTimes, now: float) -> Start | None:

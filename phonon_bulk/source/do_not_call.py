@@ -1,6 +1,6 @@
 """Lists of numbers that are not to be called, read from files and queries."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -11,7 +11,7 @@ from phonon_bulk.config import Campaign, DoNotCall
 from phonon_bulk.errors import ListError
 from phonon_bulk.source.columns import find_column, quoted, seems_a_contact
 from phonon_bulk.source.formats.opening import Options
-from phonon_bulk.source.formats.tables import ROW, Part, column_name
+from phonon_bulk.source.formats.tables import BROKEN, ROW, Part, column_name
 from phonon_bulk.source.numbers import NumberReader, is_empty
 from phonon_bulk.source.origin import open_places, open_query
 from phonon_bulk.source.suppression import Numbers, Suppressed
@@ -101,22 +101,25 @@ class _Reading:
     def _read(self, column: str) -> Iterator[Numbers]:
         names = [name.strip() for name in self._part.names]
         if len(names) == 1 and seems_a_contact(names):  # a list of numbers without a header
-            yield self._exactly([(0, names[0])])
+            yield self._exactly([(0, names)])
         place = column_name(names.index(column))
         ordinary = f"^(?:{self._reader.international})$"
         for table in self._part.tables(0, 0):
             texts = table.column(place)
             quick = pc.match_substring_regex(texts, ordinary).fill_null(fill_value=False)
             yield texts.filter(quick).cast(pa.int64()).to_numpy()
-            rest = table.filter(pc.invert(quick)).select([ROW, place]).to_pylist()
-            yield self._exactly([(row[ROW], row[place]) for row in rest])
+            rest = table.filter(pc.invert(quick)).select([ROW, place, BROKEN]).to_pylist()
+            # Of a row that does not fit the header nobody knows which field is the number, and
+            # whoever stands there does not want to be called: each one that is a number counts.
+            yield self._exactly([(row[ROW], row[BROKEN] or [row[place]]) for row in rest])
 
-    def _exactly(self, rows: list[tuple[int, str | None]]) -> Numbers:
+    def _exactly(self, rows: Sequence[tuple[int, Sequence[str]]]) -> Numbers:
         found: list[int] = []
-        for row, text in rows:
-            if text is not None and is_empty(text):
+        for row, fields in rows:
+            if all(map(is_empty, fields)):
                 continue
-            numbers = [n for n in self._reader.several(text or "") if isinstance(n, str)]
+            read = [number for text in fields for number in self._reader.several(text)]
+            numbers = [number for number in read if isinstance(number, str)]
             found += map(int, numbers)
             if not numbers:
                 self._unreadable.append(row)

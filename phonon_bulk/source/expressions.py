@@ -86,7 +86,11 @@ class Expressions:
                 raise _failed("not one value for each row")
             for name in derived.column_names:
                 values = derived.column(name)
-                texts = pc.if_else(values.is_null(), pa.scalar(None, pa.string()), _texts(values))
+                try:
+                    texts = _texts(values)
+                except (ValueError, OverflowError, KeyError, pa.ArrowException):
+                    raise _failed("a value can't be written as text; CAST it AS VARCHAR") from None
+                texts = pc.if_else(values.is_null(), pa.scalar(None, pa.string()), texts)
                 table = table.append_column(name, texts)  # noqa: PLW2901 - it grows
             yield table
 
@@ -124,9 +128,10 @@ class Expressions:
 
 def _guarded(name: str, kind: str) -> str:
     """Return what is to be made of a value before Arrow has it."""
-    if kind in ONLY_DUCKDB_WRITES:
+    if kind in ONLY_DUCKDB_WRITES or kind == "time":  # there is a 24:00
         return f"CAST({name} AS VARCHAR)"
-    if kind == "date" or kind.startswith("timestamp"):  # there are more than Python and ISO have
+    # There are more dates than Python and ISO have.
+    if kind == "date" or (kind.startswith("timestamp") and kind != "timestamp_ns"):
         first, last = (f"CAST('{day}' AS {kind})" for day in ("0002-01-01", "9998-12-31"))
         return f"CASE WHEN {name} BETWEEN {first} AND {last} THEN {name} END"
     return name

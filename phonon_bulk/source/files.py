@@ -74,7 +74,7 @@ def _found(path: str) -> Found:
 
 def _in_folder(folder: Path) -> Found:
     try:
-        inside = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+        inside = sorted(path for path in folder.iterdir() if not path.name.startswith((".", "~$")))
     except OSError as error:
         raise ListError(f"{folder} can't be read: {error.strerror}") from None
     files = [path for path in inside if not path.is_dir()]

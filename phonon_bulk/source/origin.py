@@ -1,6 +1,8 @@
 """Where a list comes from: files, standard input, URLs, queries; each becomes parts to be read."""
 
+import shutil
 import sys
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,6 +63,8 @@ def open_places(places: Sequence[str], options: Options) -> Origin:
         found = find_files(local)
         remarks += found.remarks
         files = [LocalFile(path) for path in found.files]
+    if len(stored) > len({source.name for source in stored}):
+        raise ListError("a URL is named twice: its customers would be called twice")
     if stored and files:
         raise ListError("a list comes from files, or from elsewhere, not from both in one run")
     parts = tuple(open_part(source, options) for source in (*files, *stored))
@@ -84,15 +88,20 @@ def keep(parts: Sequence[Part], folder: Path) -> None:
 
     The folder is there once it is whole. Raises ListError if that can't be done.
     """
-    partial = folder.with_name(f"{folder.name}.part")
     try:
         folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        partial.mkdir(mode=0o700)
+        # Of its own: another process may be copying the same list.
+        partial = Path(tempfile.mkdtemp(".part", f"{folder.name}.", folder.parent))
         for number, part in enumerate(parts):
             ending = "arrow" if isinstance(part, TablePart) else "csv"
             assert isinstance(part.stored, Spool)  # noqa: S101 - whatever is no user's file is one
             part.stored.copy_to(partial / f"{number:04d}.{ending}")
-        partial.rename(folder)
+        try:
+            partial.rename(folder)
+        except OSError:
+            if not folder.is_dir():
+                raise
+            shutil.rmtree(partial, ignore_errors=True)  # the other process was quicker
     except OSError as error:
         raise ListError(f"the list can't be kept in {folder}: {error.strerror}") from None
 

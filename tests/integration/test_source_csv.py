@@ -265,9 +265,9 @@ def test_odd_rows_cost_only_themselves(tmp_path: Path) -> None:
 @pytest.mark.parametrize("after_row", range(13))
 def test_reading_goes_on_after_any_row(tmp_path: Path, after_row: int) -> None:
     """The rest of the list is the same, in whatever piece or file it begins."""
-    rows = ["919812345678,a", "x,b", "919812345678", '919812345679,"c\nd"', "1,2,3", "9,e"]
-    for name in ("a.csv", "b.csv"):
-        write(tmp_path, "tel1,$flow.key.A\n" + "\n".join(rows), name)
+    rows = ["919812345678,a", "x,b", "919812345678", '919812345679,"c\nd"', "1,2,3"]
+    for name in "ab":
+        write(tmp_path, "tel1,$flow.key.A\n" + "\n".join([*rows, f"9,{name}"]), f"{name}.csv")
     with small_pieces(10):
         contacts = open_list([str(tmp_path / "*.csv")], None)
     whole, rest = read(contacts), read(contacts, after_row=after_row)
