@@ -60,7 +60,7 @@ def campaign(desk: Desk, number: int, batches: int) -> str:
         f'[campaign]\nname = "reminder {number}"\nflow_id = "{FLOW_ID}"\n'
         f'[source]\npath = "list-{number}.csv"\n',
     )
-    numbers = (f"91{number}{row:09d}" for row in range(batches * BATCH))
+    numbers = (f"919{number}{row:08d}" for row in range(batches * BATCH))
     desk.write(f"list-{number}.csv", "\n".join(["tel1", *numbers]) + "\n")
     return name
 

@@ -11,7 +11,7 @@ from desk import Desk, Simulator, Start, until
 
 def list_of(desk: Desk, name: str, batches: int, number: int) -> None:
     """Write a campaign and its list of so many full batches."""
-    rows = (f"91{number}{row:09d},{name}-{row}" for row in range(500 * batches))
+    rows = (f"919{number}{row:08d},{name}-{row}" for row in range(500 * batches))
     desk.write(f"{name}.csv", "\n".join(["tel1,client-identifier", *rows]) + "\n")
     desk.write(
         f"{name}.toml",

@@ -69,15 +69,16 @@ def test_a_mapped_column_that_is_not_there(desk: Desk) -> None:
 
 
 def test_a_wrong_encoding(ready: Desk) -> None:
-    """A list that is not UTF-8: names the line, and says how to convert it."""
-    ready.write("list.csv", "tel1,$flow.key.Name\n919812345678,José\n".encode("cp1252"))
+    """Text that is UTF-8 in one place and not in another is damaged: names the line."""
+    text = "tel1,$flow.key.Name\n919812345678,José\n"
+    ready.write("list.csv", text.encode("cp1252") + "919812345679,आशा\n".encode())
     error = unusable(ready, "list.csv", "UTF-8", "line 2")
     assert "Jos" not in error
 
 
 def test_utf_16(ready: Desk) -> None:
-    """A list in UTF-16 is recognised as such."""
-    ready.write("list.csv", "tel1,$flow.key.Name\n919812345678,Asha\n".encode("utf-16"))
+    """A list in UTF-16 that was cut in the middle of a character is recognised as such."""
+    ready.write("list.csv", "tel1,$flow.key.Name\n919812345678,Asha\n".encode("utf-16")[:-1])
     unusable(ready, "UTF-16")
 
 
