@@ -68,12 +68,20 @@ def check(
         source=contacts.name,
         sums=sums,
         timing=timing(sums.calls_of, pace, begins, end),
+        to=chosen.url,
         limit=pace.limits.in_words(),
         window=None if window is None else str(window),
         unused_columns=contacts.unused_columns,
-        remarks=(*contacts.remarks, *known.remarks),
+        remarks=(*contacts.remarks, *known.remarks, *_without_window(campaign, contacts)),
         first_body=first_body(sums, campaign.flow_id),
     )
+
+
+def _without_window(campaign: Campaign, contacts: "ContactList") -> Iterator[str]:
+    """Say so if calls start whenever they are sent."""
+    timed = contacts.own_start_times or (campaign.mapping and campaign.mapping.start_time)
+    if campaign.checks.window is None and campaign.checks.spread is None and not timed:
+        yield "no calling window is set (checks.window): calls start as soon as they are sent"
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,6 +37,12 @@ def say_done(settings: Settings, run: int, flags: Flags) -> Exit:
             f"({_what_came_of_it(summary)}). To send all of it once more: --again",
             err=flags.json,
         )
+        if summary.rejected:
+            typer.echo(
+                f"phonon-bulk: to send its rejected rows only, mend them in a file: `phonon-bulk "
+                f"export {run} --only rejected -o mend.csv`, and `run` that one",
+                err=flags.json,
+            )
     return code
 
 

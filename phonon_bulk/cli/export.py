@@ -36,6 +36,7 @@ def export(
         list[ContactState] | None,
         typer.Option(
             "--only",
+            metavar="STATE",
             help="Contacts in this state alone; may be given several times. `rejected` by itself "
             "writes the rows as they stood in the list, to be mended and sent again.",
         ),
@@ -57,6 +58,7 @@ def export(
     with SqliteBooks(flags.settings().journal_path) as books:
         books.run(run)
         if mends:
+            refuse_to_replace(output)
             lines = export_rejected(books, run, output)
         else:
             lines = write(contacts(books, run, chosen or STATES), output)
@@ -66,7 +68,17 @@ def export(
         typer.echo(_written(run, output, lines, mends=mends), err=True)
 
 
+def refuse_to_replace(output: Path) -> None:
+    """Raise UnusableError if there is such a file: somebody may have mended rows in it."""
+    from phonon_bulk.errors import UnusableError
+
+    if output.exists():
+        raise UnusableError(f"{output} is there already, perhaps with mended rows: name another")
+
+
 def _written(run: int, output: Path, lines: int, *, mends: bool) -> str:
+    if mends and not lines:
+        return f"run {run} has no rejected rows; {output} has its columns alone"
     if not mends:
         return f"{lines:,} contacts of run {run} written to {output}"
     return (

@@ -51,7 +51,7 @@ class Frame:
 def init(
     names: Annotated[
         list[str],
-        typer.Argument(metavar="LIST", help="Files or globs; - is standard input."),
+        typer.Argument(metavar="LIST", help="Files, patterns, folders, URLs, or -."),
     ],
     *,
     output: Annotated[
@@ -67,9 +67,9 @@ def init(
         str | None, typer.Option(metavar="SIGN", help="What stands between the columns.")
     ] = None,
     encoding: Annotated[
-        str | None, typer.Option(help="Of text: utf-8, utf-16 or windows-1252.")
+        str | None, typer.Option(help="How the text is encoded: utf-8, utf-16 or windows-1252.")
     ] = None,
-    sheet: Annotated[str | None, typer.Option(help="Of a workbook.")] = None,
+    sheet: Annotated[str | None, typer.Option(help="The sheet of a workbook.")] = None,
 ) -> None:
     """Look at a contact list and propose a campaign file; say what is not certain in it.
 

@@ -200,7 +200,13 @@ async def open_job(
     opened = await journal.open_run(new, now, again=again)
     if not opened.is_new:
         return await _found(journal, settings, opened.run, campaign, contacts)
-    log.info("run.opened", run=opened.run, campaign=campaign.name, endpoint=campaign.endpoint)
+    log.info(
+        "run.opened",
+        run=opened.run,
+        campaign=campaign.name,
+        endpoint=campaign.endpoint,
+        url=settings.endpoint(campaign.endpoint).url,
+    )
     lists.keep(settings, opened.run, contacts)
     reading = lists.read_from(settings, contacts, campaign)
     return Job(opened.run, campaign, campaign.flow_id, new.not_after, reading)

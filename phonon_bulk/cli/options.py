@@ -25,7 +25,7 @@ Journal = Annotated[
 ]
 Json = Annotated[
     bool,
-    typer.Option("--json", help="Print one JSON object on standard output, all else on error."),
+    typer.Option("--json", help="One JSON object on standard output, all else on standard error."),
 ]
 Quiet = Annotated[
     bool,

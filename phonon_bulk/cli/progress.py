@@ -145,6 +145,7 @@ class Progress:
     # ---- the two ways to show them
 
     async def _lines(self) -> None:
+        self._figures()  # a first sample, or the first line would say that nothing moves
         while True:
             await asyncio.sleep(_LINE_SECONDS)
             figures = {key: value for key, value in self._figures().items() if value is not None}

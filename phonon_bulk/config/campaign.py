@@ -310,6 +310,9 @@ def _contradictions(file: CampaignFile) -> Iterator[tuple[Key, str]]:
         yield ("source", "database"), "a database needs a query: which rows of it are the list?"
     if checks.spread is not None and file.mapping and file.mapping.start_time is not None:
         yield ("checks", "spread"), "the start-times are given by mapping.start_time already"
+    window, spread = checks.window, checks.spread
+    if window and spread and not window.opens <= spread.opens < spread.closes <= window.closes:
+        yield ("checks", "spread"), f"{spread} is not within checks.window, {window}"
     if checks.duplicates_days and checks.duplicates is Duplicates.KEEP:
         yield ("checks", "duplicates_days"), 'it needs duplicates = "drop" or "reject"'
 

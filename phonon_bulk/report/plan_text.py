@@ -22,6 +22,8 @@ class Plan:
     """What the list is called."""
     sums: Sums
     timing: Timing
+    to: str
+    """Where it would be sent: the URL of its endpoint."""
     limit: str
     """The limit in words."""
     window: str | None
@@ -54,6 +56,7 @@ class Plan:
             ],
             "batches": len(sums.calls_of),
             "largest_body_bytes": max(sums.bytes_of, default=0),
+            "to": self.to,
             "limit": self.limit,
             "begins": _iso(timing.begins),
             "seconds": seconds,
@@ -88,19 +91,19 @@ class Plan:
             return ["there is no call to be sent"]
         mean = sums.calls / len(sums.calls_of)
         largest = max(sums.bytes_of)
-        average = f"{len(sums.calls_of):,} batches of {mean:,.1f} calls on average"
-        return [f"{average}, the largest {largest:,} bytes of calls"]
+        batches = f"{len(sums.calls_of):,} batch{'es' if len(sums.calls_of) > 1 else ''}"
+        return [f"{batches} of {mean:,.1f} calls on average, the largest {largest:,} bytes"]
 
     def _times(self) -> list[str]:
         timing = self.timing
-        lines = [f"limit: {self.limit}"]
+        lines = [f"to {self.to}, limit: {self.limit}"]
         if timing.ends is None:
             lines.append("no limit is set: it would be sent as fast as the network is")
         else:
             took = _duration(timing.ends - timing.begins)
             lines.append(
-                f"begun at {_clock(timing.begins)} and alone, it would be sent in {took}, by"
-                f" {_clock(timing.ends)}"
+                f"started at {_clock(timing.begins)}, with no other run, it takes {took} to send,"
+                f" until {_clock(timing.ends)}"
             )
         if timing.not_after is None:
             return lines
@@ -108,7 +111,7 @@ class Plan:
         if timing.do_not_fit:
             of = f"{timing.do_not_fit:,} of {self.sums.calls:,} calls"
             return [*lines, f"{of} do not fit before {end}"]
-        return [*lines, f"all of it fits before {end}"]
+        return [*lines, f"all of it can be handed over before {end}"]
 
     def _body(self, body: dict[str, Any]) -> list[str]:
         more = self.sums.calls_of[0] - len(body["calls"])

@@ -210,6 +210,11 @@ def _template(plan: _Plan) -> Columns:
     bare = [re.sub(r"\s", "", name).lower() for name in names]
     _refuse_doubles(name for name in bare if _TEL.fullmatch(name) or name in _OTHERS)
     numbers = {int(match[1]): i for i, name in enumerate(bare) if (match := _TEL.fullmatch(name))}
+    if not numbers and seems_a_contact(names):
+        raise ListError(
+            "the first line of the list seems to be a contact: is the header missing? Put a line"
+            " with the columns' names before it"
+        )
     if not numbers:
         raise ListError(
             f"the list has no column tel1; its columns are {quoted(names)}. If the numbers are in"

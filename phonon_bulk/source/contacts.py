@@ -161,7 +161,9 @@ def _looked_over(
         pass
     rows = sum(part.rows for part in parts)
     if not rows:
-        raise ListError(f"there are no rows after the header in {found.name}")
+        queried = isinstance(parts[0], TablePart) and not found.files
+        where = "in" if queried else "after the header in"
+        raise ListError(f"there are no rows {where} {found.name}: there is nobody to call")
     numbers = NumberReader(campaign.checks.region)
     listed = do_not_call.load(campaign, numbers, environ) if campaign.checks.suppress else None
     remarks = [remark for part in parts for remark in part.remarks]

@@ -1246,3 +1246,12 @@ def test_the_import_stays_light() -> None:
     loaded = {name.partition(".")[0] for name in printed.stdout.decode().split()}
     heavy = {"aiohttp", "duckdb", "pyarrow", "rich", "typer", "pydantic_settings", "orjson"}
     assert not loaded & heavy
+
+
+@pytest.mark.parametrize("spread", ["14:00-18:00", "09:00-12:00", "10:00-12:01"])
+def test_a_spread_lies_within_the_window(tmp_path: Path, spread: str) -> None:
+    """Otherwise all start at the opening, which is the opposite of a spread."""
+    text = CAMPAIGN + "[checks]\nwindow = '10:00-12:00'\nspread = '{}'\n"
+    line = problem(lambda: campaign_from(tmp_path, text.format(spread)))
+    assert f"checks.spread: {spread} is not within checks.window, 10:00-12:00" in line
+    assert campaign_from(tmp_path, text.format("10:30-12:00")).checks.spread

@@ -31,6 +31,7 @@ _BEGINNINGS = {
     b"PK\x05\x06": _ZIP,
     b"PAR1": _PARQUET,
 }
+_SQLITE = b"SQLite format 3\0"
 _OLD_EXCEL = b"\xd0\xcf\x11\xe0"
 _CSV_ENDINGS = (".csv", ".tsv", ".txt")
 _MARKUP = re.compile(rb"<(!doctype|html|head|body|table|meta|\?xml)\b", re.IGNORECASE)
@@ -90,6 +91,11 @@ def _head(stored: Stored) -> bytes:
         head = file.read(_HEAD)
     if not head:
         raise ListError(f"{stored.name} is empty")
+    if head.startswith(_SQLITE):
+        raise ListError(
+            f"{stored.name} is an SQLite database: name it as source.database"
+            f' ("sqlite:///{stored.name}"), and which rows of it are the list as source.query'
+        )
     if head.startswith(_OLD_EXCEL):
         raise ListError(
             f"{stored.name} is an old Excel workbook (.xls), or one with a password: save it as"

@@ -13,6 +13,7 @@ from phonon_bulk.journal.connection import connect, is_current
 from phonon_bulk.journal.statements import migrations
 from phonon_bulk.source.contacts import open_list
 
+CHECKS = {"duplicates": "drop", "duplicates_days": 9, "window": "10:00-19:00"}
 NOON = datetime(2026, 11, 24, 12, 0, tzinfo=INDIA)
 
 
@@ -42,9 +43,7 @@ def plan_with(journal: Path, folder: Path) -> list[str]:
     """Return what a plan has to remark."""
     path = folder / "list.csv"
     path.write_text("tel1\n919812345678\n")
-    campaign = Campaign.model_validate(
-        {"name": "c", "flow_id": "QG8k000A", "checks": {"duplicates": "drop", "duplicates_days": 9}}
-    )
+    campaign = Campaign.model_validate({"name": "c", "flow_id": "QG8k000A", "checks": CHECKS})
     settings = Settings(journal=f"sqlite://{journal}")
     contacts = open_list(campaign, [str(path)])
     made = check(settings, campaign, contacts, NOON.timestamp(), quiet=True)
@@ -72,3 +71,10 @@ def test_an_older_journal_is_left_as_it_is(tmp_path: Path, monkeypatch: pytest.M
     connect(path).close()
     assert is_current(path)
     assert plan_with(path, tmp_path) == []
+
+
+def test_calls_at_any_hour_are_remarked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where no window is set, it is said that calls start as soon as they are sent."""
+    monkeypatch.delitem(CHECKS, "window")
+    (remark,) = plan_with(tmp_path / "journal.db", tmp_path)
+    assert "no calling window is set" in remark

@@ -135,6 +135,7 @@ def plan(sums: Sums, not_after: float | None) -> Plan:
         source="a.csv",
         sums=sums,
         timing=timing(sums.calls_of, PACE, NOON, not_after),
+        to="https://example.com/",
         limit="600 requests a minute",
         window="10:00-19:00",
         unused_columns=("branch",),
@@ -150,7 +151,7 @@ def test_a_plan_that_does_not_fit_says_so() -> None:
     assert "190 of 1,190 calls do not fit before 2026-11-24" in made.to_text()
     assert (made.to_dict()["do_not_fit"], made.exit) == (190, Exit.SOME_FAILED)
     fits = plan(sums, NOON + 60)
-    assert "all of it fits before" in fits.to_text()
+    assert "all of it can be handed over before" in fits.to_text()
     assert (fits.to_dict()["do_not_fit"], fits.exit) == (0, Exit.DONE)
 
 
@@ -164,7 +165,7 @@ def test_the_text_says_what_becomes_of_every_row() -> None:
         "5 rejected: no usable number: tel1 is empty (row 1: 9198xxxxxx78, row 2",
         "3 a number was left out (row 7, for one)",
         "3 batches of 396.7 calls on average",
-        "limit: 600 requests a minute",
+        "to https://example.com/, limit: 600 requests a minute",
         "note: not sent: branch",
         "note: a.csv is read as Windows-1252 text",
         '"security-id": "(not shown)"',
