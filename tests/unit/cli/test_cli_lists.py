@@ -1,22 +1,28 @@
 """The list of a run: known again, kept until it is read, and what makes its rows duplicates."""
 
+import asyncio
 import io
 import sys
 import time
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 from builders import FLOW_ID, make_batch, make_run
 
+from phonon_bulk.call import INDIA
 from phonon_bulk.cli import jobs, lists
 from phonon_bulk.cli.lists import _is_of, clear_kept, kept_folder, known_run, placed_before
 from phonon_bulk.config import Campaign, Settings
-from phonon_bulk.errors import ListError
+from phonon_bulk.errors import ListError, RunError
+from phonon_bulk.journal.books import SqliteBooks
 from phonon_bulk.journal.sqlite import SqliteJournal
+from phonon_bulk.runner import read_list
 from phonon_bulk.source.contacts import ContactList, open_list
+from phonon_bulk.submit import Portion
 
 NOW = 1_795_000_000.0
 LATER = 10.0
@@ -289,3 +295,77 @@ async def test_calls_that_make_duplicates(
             assert list(placed_before(settings, looking_back, runs[1], 0)) == found
             own = list(placed_before(settings, looking_back, runs[1], 1))
         assert own == [*found, ["919900000002"]]
+
+
+async def test_another_sheet_is_another_list(
+    tmp_path: Path, settings: Settings, journal: SqliteJournal
+) -> None:
+    """The same file, untouched, holds other people where another sheet is named."""
+    path = write(tmp_path)
+    run = await begin(journal, campaign(sheet="Jan"), looked_over(campaign(), path))
+    assert known_run(settings, campaign(sheet="Jan"), [path]) == run
+    assert known_run(settings, campaign(sheet="Feb"), [path]) is None
+    assert known_run(settings, campaign(sheet="Jan", encoding="utf-16"), [path]) is None
+
+
+async def test_everybody_once_more_means_everybody(
+    tmp_path: Path, settings: Settings, journal: SqliteJournal
+) -> None:
+    """A run that was begun with --again looks at no earlier one."""
+    checks = {"duplicates": "drop", "duplicates_days": 9}
+    of, path = campaign(checks=checks), write(tmp_path)
+    for again, calls in ((False, 2), (True, 2)):
+        contacts = open_list(of, [path])
+        job = await jobs.open_job(journal, settings, of, contacts, again=again)
+        assert isinstance(job, jobs.Job)
+        assert job.reading is not None
+        chunks = job.reading.contacts.chunks(run=job.run, now=time.time(), room=250_000)
+        assert sum(len(chunk.calls) for chunk in chunks) == calls
+        await read_list(journal, job.run, job.reading, asyncio.Event(), Nobody())
+
+
+class Nobody:
+    """Watches nothing."""
+
+    def read(self, portion: Portion) -> None:
+        """See `Watcher`."""
+
+    def list_done(self) -> None:
+        """See `Watcher`."""
+
+
+async def test_a_window_that_has_closed_is_waited_for(
+    tmp_path: Path, settings: Settings, journal: SqliteJournal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Calls made for it would start at once; within the next one the run goes on."""
+    of, path = campaign(checks={"window": "10:00-19:00"}), write(tmp_path)
+    noon = datetime(2026, 11, 24, 12, 0, tzinfo=INDIA).timestamp()
+    now = noon
+    monkeypatch.setattr(time, "time", lambda: now)
+    job = await jobs.open_job(journal, settings, of, open_list(of, [path]), again=False)
+    assert isinstance(job, jobs.Job)
+    assert job.reading is not None
+    await read_list(journal, job.run, job.reading, asyncio.Event(), Nobody())
+    now = noon + 8 * 3600
+    with pytest.raises(RunError, match="within 10:00-19:00"):
+        await jobs.open_job(journal, settings, of, open_list(of, [path]), again=False)
+    with pytest.raises(RunError, match="within 10:00-19:00"):
+        jobs.job_to_resume(settings, job.run, None, without_rest=False)
+    now = noon + 24 * 3600
+    resumed = jobs.job_to_resume(settings, job.run, None, without_rest=False)
+    assert resumed.not_after == noon + 31 * 3600
+    found = await jobs.open_job(journal, settings, of, open_list(of, [path]), again=False)
+    assert isinstance(found, jobs.Job)
+    assert found.not_after == noon + 31 * 3600
+
+
+async def test_a_run_of_which_every_call_would_be_rejected_is_not_begun(
+    tmp_path: Path, settings: Settings, journal: SqliteJournal
+) -> None:
+    """Nothing is left in the journal that could not be mended."""
+    mapping = {"contact_numbers": "tel1", "start_time": "2020-01-01T10:00:00+05:30"}
+    of, path = campaign(mapping=mapping), write(tmp_path)
+    with pytest.raises(ListError, match="its date is past"):
+        await jobs.open_job(journal, settings, of, open_list(of, [path]), again=False)
+    with SqliteBooks(settings.journal_path) as books:
+        assert books.runs(5) == []

@@ -33,8 +33,9 @@ CLOSES = datetime(2026, 11, 24, 19, 0, tzinfo=INDIA)
 
 
 def test_a_campaign_ends_when_it_says() -> None:
-    """Whatever its window says."""
+    """Or when its window closes, if that is earlier: nothing is to start after that."""
     assert end(campaign(not_after="18:00", checks=WINDOW)) == CLOSES.replace(hour=18)
+    assert end(campaign(not_after="21:00", checks=WINDOW)) == CLOSES
     assert end(campaign(not_after="18:00"), own_start_times=True) == CLOSES.replace(hour=18)
 
 

@@ -1,6 +1,7 @@
 """A list put together: every row becomes one call or is left out, as a plain model says."""
 
 import csv
+import gzip
 import io
 import sys
 from collections.abc import Iterator, Sequence
@@ -529,3 +530,11 @@ def test_duplicates_need_what_they_are_known_by(tmp_path: Path) -> None:
     with pytest.raises(ListError, match="the list has no column for it"):
         open_list(campaign(checks=checks), [path])
     assert open_list(campaign(checks={"duplicates_by": "client_identifier"}), [path]).rows == 1
+
+
+def test_twins_of_a_file_are_refused(tmp_path: Path) -> None:
+    """What `gzip -k` leaves behind: everybody would be called twice."""
+    path = Path(write(tmp_path, [["tel1"], [NUMBERS[0]]]))
+    path.with_name(f"{path.name}.gz").write_bytes(gzip.compress(path.read_bytes()))
+    with pytest.raises(ListError, match="holds the very rows of"):
+        open_list(campaign(), [str(tmp_path)])
