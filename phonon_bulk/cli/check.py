@@ -34,6 +34,8 @@ def check(
 
     Shows what would become of every row and why, the first request, and how long it would take.
     """
+    import time
+
     from phonon_bulk.cli import checking, lists, sending
     from phonon_bulk.cli.session import Flags, begin_logging, print_json, settings_and_campaign
 
@@ -41,7 +43,7 @@ def check(
     begin_logging(flags)
     settings, plan = settings_and_campaign(flags, campaign, to_send=False)
     sending.check_limits(settings, plan.endpoint)
-    begins = checking.begins_at(at, checking.now())
+    begins = checking.begins_at(at, time.time())
     contacts = lists.look_over(plan, names or [])
     made = checking.check(settings, plan, contacts, begins, quiet=quiet)
     if json:

@@ -1,16 +1,16 @@
 """What `phonon-bulk check` does: reads and checks a list, and adds up what would come of it."""
 
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
-from phonon_bulk.batch import SECURITY_ID_LENGTH, room_for_calls
+from phonon_bulk.batch import SECURITY_ID_LENGTH, Head, room_for_calls
 from phonon_bulk.call import read_end
 from phonon_bulk.cli import lists
 from phonon_bulk.cli.jobs import end_of
+from phonon_bulk.cli.limiting import in_force
 from phonon_bulk.cli.session import set_limits
 from phonon_bulk.config import Campaign, Settings
 from phonon_bulk.errors import SettingsError
@@ -22,8 +22,6 @@ from phonon_bulk.schedule import Limits
 
 if TYPE_CHECKING:
     from phonon_bulk.source.contacts import ContactList
-
-_DAY = 86_400.0
 
 
 def begins_at(text: str | None, now: float) -> float:
@@ -40,7 +38,7 @@ def begins_at(text: str | None, now: float) -> float:
         problem = f'--at: expected a time of day like "01:20", or a date and time, found "{text}"'
         raise SettingsError([problem]) from None
     if at < now and len(text) <= len("01:20"):
-        at += _DAY
+        at += lists.DAY
     if at < now:
         raise SettingsError([f"--at: {text} is past"])
     return at
@@ -58,7 +56,8 @@ def check(
     reading = lists.read_from(settings, contacts, campaign).contacts if known.is_there else contacts
     chunks = reading.chunks(run=known.run, now=begins, room=room)
     with _progress(contacts.rows, quiet=quiet) as progress:
-        sums = add_up(chunks, room, progress)
+        around = len(Head("0" * SECURITY_ID_LENGTH, campaign.flow_id).body(b""))
+        sums = add_up(chunks, room, progress, around=around)
     end = end_of(campaign, begins, own_start_times=contacts.own_start_times)
     chosen = settings.endpoint(campaign.endpoint)
     pace = Pace(known.limits, chosen.headroom, chosen.ramp)
@@ -108,14 +107,12 @@ class _Known:
         with SqliteBooks(path) as books:
             newest = max((run.id for run in books.runs(1)), default=0)
             rate = books.rate(campaign.account, campaign.endpoint)
-            in_force = rate is not None and (
-                rate.by_hand or books.is_used(campaign.account, campaign.endpoint)
-            )
+            used = books.is_used(campaign.account, campaign.endpoint)
             run = books.find(identity)
         return cls(
             is_there=True,
             run=newest + 1 if run is None else run,
-            limits=rate.limits if rate is not None and in_force else limits,
+            limits=in_force(rate, limits, used=used).limits,
             remarks=() if run is None else (_SAME.format(run=run),),
         )
 
@@ -143,8 +140,3 @@ def _progress(rows: int, *, quiet: bool) -> Iterator[Callable[[int], None]]:
     with Progress(console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("checking", total=rows)
         yield lambda row: bar.update(task, completed=row)
-
-
-def now() -> float:
-    """Return the moment, in seconds since the epoch."""
-    return time.time()

@@ -58,7 +58,7 @@ def export(
     with SqliteBooks(flags.settings().journal_path) as books:
         books.run(run)
         if mends:
-            refuse_to_replace(output)
+            _refuse_to_replace(output)
             lines = export_rejected(books, run, output)
         else:
             lines = write(contacts(books, run, chosen or STATES), output)
@@ -68,7 +68,7 @@ def export(
         typer.echo(_written(run, output, lines, mends=mends), err=True)
 
 
-def refuse_to_replace(output: Path) -> None:
+def _refuse_to_replace(output: Path) -> None:
     """Raise UnusableError if there is such a file: somebody may have mended rows in it."""
     from phonon_bulk.errors import UnusableError
 

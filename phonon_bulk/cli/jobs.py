@@ -196,7 +196,7 @@ async def open_job(
     with SqliteBooks(settings.journal_path) as books:
         if again or books.find(new.identity) is None:
             refuse_to_begin_late(campaign, now)
-            contacts.chunks(run=0, now=now, room=0)  # raises if no call could have a start-time
+            contacts.check_start(now)
     opened = await journal.open_run(new, now, again=again)
     if not opened.is_new:
         return await _found(journal, settings, opened.run, campaign, contacts)

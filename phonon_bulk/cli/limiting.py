@@ -81,10 +81,7 @@ def look(settings: Settings, whose: Whose) -> dict[str, Any]:
         if settings.journal_path.exists():
             raise
         rate, used, changes = None, False, []  # nothing was ever sent
-    if rate is None:
-        rate = Rate(whose.settings)
-    elif not (used or rate.by_hand):  # what held last is of no more interest
-        rate = replace(rate, limits=whose.settings)
+    rate = in_force(rate, whose.settings, used=used)
     ours = [c for c in changes if (c.account, c.endpoint) == (whose.account, whose.endpoint)]
     return {
         "account": whose.account,
@@ -100,6 +97,13 @@ def look(settings: Settings, whose: Whose) -> dict[str, Any]:
             for change in reversed(ours[-_SHOWN:])
         ],
     }
+
+
+def in_force(rate: Rate | None, settings: Limits, *, used: bool) -> Rate:
+    """Return what holds now; what held last is of no interest where nobody sends any more."""
+    if rate is None:
+        return Rate(settings)
+    return rate if used or rate.by_hand else replace(rate, limits=settings)
 
 
 def to_text(shown: dict[str, Any]) -> str:

@@ -27,7 +27,7 @@ log = structlog.get_logger("phonon_bulk")
 
 _COARSEST_TICK = 2.0
 """Seconds: no file system's times are coarser."""
-_DAY = 86_400.0
+DAY = 86_400.0
 """Seconds."""
 
 
@@ -134,7 +134,7 @@ def placed_before(
     by, days = campaign.checks.duplicates_by, campaign.checks.duplicates_days
     with SqliteBooks(settings.journal_path) as books:
         if days and not _is_again(books, run):
-            since = time.time() - days * _DAY
+            since = time.time() - days * DAY
             yield from books.placed(
                 campaign.name, campaign.account, since=since, by=by.value, but_not=run
             )

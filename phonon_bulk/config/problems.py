@@ -115,8 +115,12 @@ def shown(value: object) -> str:
 def _shown_text(text: str) -> str:
     if _SECRET_IN_VALUE.search(text):
         return f"a text of {len(text)} characters {_NOT_SHOWN}"
-    short = text if len(text) <= _MOST_SHOWN else text[:_MOST_SHOWN] + "…"
-    return f'"{_printable(short)}"' if text else "an empty text"
+    return f'"{shortened(text)}"' if text else "an empty text"
+
+
+def shortened(text: str) -> str:
+    """Return a text as it may stand in a message: on one line, and not too long."""
+    return _printable(text if len(text) <= _MOST_SHOWN else text[:_MOST_SHOWN] + "…")
 
 
 def _printable(text: str) -> str:

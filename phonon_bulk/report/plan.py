@@ -9,7 +9,7 @@ from typing import Any
 
 import orjson
 
-from phonon_bulk.batch import Batch, Chunk, Packer
+from phonon_bulk.batch import Batch, Chunk, Head, Packer
 from phonon_bulk.call import LeftOutRow
 from phonon_bulk.schedule import Limits
 
@@ -49,6 +49,7 @@ class Sums:
     calls_of: list[int] = field(default_factory=list)
     """The calls of each batch, in the order in which they go."""
     bytes_of: list[int] = field(default_factory=list)
+    """The bytes of each body."""
     left: dict[tuple[str, str], Left] = field(default_factory=dict)
     """By state and reason."""
     notes: dict[str, tuple[int, int]] = field(default_factory=dict)
@@ -69,15 +70,18 @@ class Sums:
         return states
 
 
-def add_up(chunks: Iterator[Chunk], room: int, progress: Callable[[int], None]) -> Sums:
+def add_up(
+    chunks: Iterator[Chunk], room: int, progress: Callable[[int], None], *, around: int = 0
+) -> Sums:
     """Return what the chunks of a list become; `progress` is told the last row of each.
 
-    `room` is the bytes of calls that fit a body. Passes on what reading raises.
+    `room` is the bytes of calls that fit a body, `around` those that a body has besides. Passes on
+    what reading raises.
     """
     sums, packer = Sums(), Packer(room)
     for chunk in chunks:
         for batch in packer.add(chunk.calls):
-            _add_batch(sums, batch)
+            _add_batch(sums, batch, around)
         for row in chunk.left_out:
             sums.left.setdefault((row.state.value, row.reason), Left()).add(row)
         for note, rows in chunk.notes:
@@ -87,14 +91,14 @@ def add_up(chunks: Iterator[Chunk], room: int, progress: Callable[[int], None]) 
         sums.rows = chunk.last_row
         progress(chunk.last_row)
     for batch in packer.finish():
-        _add_batch(sums, batch)
+        _add_batch(sums, batch, around)
     return sums
 
 
-def _add_batch(sums: Sums, batch: Batch) -> None:
+def _add_batch(sums: Sums, batch: Batch, around: int) -> None:
     sums.first = sums.first or batch
     sums.calls_of.append(batch.calls)
-    sums.bytes_of.append(len(batch.data))
+    sums.bytes_of.append(len(batch.data) + around)
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,22 +155,18 @@ def timing(calls_of: Sequence[int], pace: Pace, begins: float, not_after: float 
     return Timing(begins, ends, not_after, late)
 
 
-def first_body(sums: Sums, flow_id: str, api_version: str = "1.0") -> dict[str, Any] | None:
+def first_body(sums: Sums, flow_id: str) -> dict[str, Any] | None:
     """Return the first request body with its first calls, numbers and security id masked."""
     if sums.first is None:
         return None
-    calls = orjson.loads(b"[" + sums.first.data + b"]")
-    for call in calls[:_CALLS_SHOWN]:
+    body: dict[str, Any] = orjson.loads(Head("(not shown)", flow_id).body(sums.first.data))
+    body["calls"] = body["calls"][:_CALLS_SHOWN]
+    for call in body["calls"]:
         call["contact-numbers"] = [masked(number) for number in call["contact-numbers"]]
         call["client-identifier"] = _masked_within(call["client-identifier"])
         for key in call["keys"]:
             key["value"] = _masked_within(key["value"])
-    return {
-        "api-version": api_version,
-        "security-id": "(not shown)",
-        "flow-id": flow_id,
-        "calls": calls[:_CALLS_SHOWN],
-    }
+    return body
 
 
 def masked(number: str) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 from phonon_bulk.call import INDIA, LeftOut
 from phonon_bulk.errors import Exit
 from phonon_bulk.report.plan import Sums, Timing
+from phonon_bulk.report.summary import sum_lines
 
 _REASONS = 10
 """How many reasons the text lists of each kind."""
@@ -137,10 +138,7 @@ def _sum(sums: Sums) -> list[str]:
     ]
     parts = [(text, sums.states[state]) for state, text in names]
     parts = [(text, rows) for text, rows in parts if rows or text == "rejected"]
-    lines = [f"  {'rows read':<12}{sums.rows:>12,}"]
-    for number, (text, rows) in enumerate([*parts, ("calls", sums.calls)]):
-        lines.append(f"  {'=' if number == 0 else '+':>3} {text:<12}{rows:>12,}")
-    return lines
+    return sum_lines("rows read", sums.rows, [*parts, ("calls", sums.calls)])
 
 
 def _why(sums: Sums) -> list[str]:

@@ -195,14 +195,14 @@ def to_text(summary: Summary) -> str:
     left_out = [("rejected", summary.rejected)]
     left_out += [("suppressed", summary.suppressed)] if summary.suppressed else []
     left_out += [("duplicates", summary.duplicates)] if summary.duplicates else []
-    lines += _sum("rows read", summary.rows, [*left_out, ("calls", summary.calls)])
+    lines += sum_lines("rows read", summary.rows, [*left_out, ("calls", summary.calls)])
     states = [("accepted", summary.accepted), ("refused", summary.refused)]
     states += [
         (name.replace("_", " "), value)
         for name in ("expired", "cancelled", "in_doubt", "abandoned", "to_send")
         if (value := getattr(summary, name))
     ]
-    lines += _sum("calls", summary.calls, states)
+    lines += sum_lines("calls", summary.calls, states)
     if not summary.list_read:
         rest = "resume reads on" if summary.state != "done" else "the rest was given up"
         lines += ["", f"  the list is read up to row {summary.rows:,} only; {rest}"]
@@ -223,7 +223,8 @@ def _in_words(summary: Summary) -> str:
     return words.get(summary.state, summary.state)
 
 
-def _sum(name: str, total: int, parts: list[tuple[str, int]]) -> list[str]:
+def sum_lines(name: str, total: int, parts: list[tuple[str, int]]) -> list[str]:
+    """Return a sum and its parts, a line each."""
     lines = [f"  {name:<12}{total:>12,}"]
     for number, (part, value) in enumerate(parts):
         lines.append(f"  {'=' if number == 0 else '+':>3} {part:<12}{value:>12,}")

@@ -11,13 +11,14 @@ Constants and SQL expressions of a mapping become columns too, after those of th
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from difflib import get_close_matches
 from zoneinfo import ZoneInfo
 
 from phonon_bulk.call import read_start_time
 from phonon_bulk.config import ALL_OTHERS, KEY_PREFIX, ChecksSettings, Kind, MappingSettings, Value
+from phonon_bulk.config.problems import shortened
 from phonon_bulk.errors import ListError
 from phonon_bulk.spreadsheet import as_it_was, is_ours
 
@@ -57,7 +58,7 @@ class Columns:
     """What all are called in a message."""
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "said", tuple(map(shown, self.names)))
+        object.__setattr__(self, "said", tuple(map(shortened, self.names)))
 
     @property
     def own(self) -> tuple[str, ...]:
@@ -123,12 +124,9 @@ def plan_columns(
     if plan.problems:
         problems = [*dict.fromkeys(plan.problems), f"its columns are {quoted(plan.names)}"]
         raise ListError("the list does not fit the campaign:\n" + "\n".join(problems))
-    return Columns(
+    return replace(
+        columns,
         names=(*plan.names, *(name for name, _ in plan.derived)),
-        numbers=columns.numbers,
-        keys=columns.keys,
-        client_identifier=columns.client_identifier,
-        start_time=columns.start_time,
         derived=tuple(sql for _, sql in plan.derived),
         required=required,
         max_lengths=lengths,
@@ -176,7 +174,6 @@ _NUMBER = re.compile(r"[+0-9][0-9 ().-]{7,24}")
 _DIGITS_OF_A_NUMBER = 9  # a date has eight
 _SCIENTIFIC = re.compile(r"\d[.,]\d+[eE]\+?\d")
 _MOST_QUOTED = 50
-_LONGEST_SHOWN = 60
 _NOT_SHOWN = "not shown, as the first line seems to be a contact: is the header missing?"
 
 
@@ -186,15 +183,7 @@ def quoted(names: Iterable[str]) -> str:
     if seems_a_contact(names):
         return _NOT_SHOWN
     more = f" and {len(names) - _MOST_QUOTED:,} more" if len(names) > _MOST_QUOTED else ""
-    return ", ".join(f'"{shown(name)}"' for name in names[:_MOST_QUOTED]) + more
-
-
-def shown(name: str) -> str:
-    """Return a column's name as it may stand in a message: on one line, and not too long."""
-    short = name if len(name) <= _LONGEST_SHOWN else name[:_LONGEST_SHOWN] + "…"
-    return "".join(
-        char if char.isprintable() else char.encode("unicode_escape").decode() for char in short
-    )
+    return ", ".join(f'"{shortened(name)}"' for name in names[:_MOST_QUOTED]) + more
 
 
 def _refuse_doubles(names: Iterable[str]) -> None:
@@ -255,13 +244,7 @@ def _mapped(plan: _Plan, mapping: MappingSettings, zone: ZoneInfo) -> Columns:
     others = [(_variable(n), i) for i, n in enumerate(plan.names) if n in columns.unused]
     named = tuple((name, i) for name, i in others if plan.names[i] != label(i))
     _refuse_doubles(name for name, _ in named)
-    return Columns(
-        names=plan.names,
-        numbers=columns.numbers,
-        client_identifier=columns.client_identifier,
-        start_time=columns.start_time,
-        keys=named,
-    )
+    return replace(columns, keys=named)
 
 
 def _variable(name: str) -> str:
@@ -302,9 +285,9 @@ def _missing(names: Sequence[str], wanted: str) -> str:
 def _hint(wanted: str, known: Sequence[str]) -> str:
     by_lower = {name.casefold(): name for name in known}
     near = get_close_matches(wanted.strip().casefold(), list(by_lower), n=1)
-    return (
-        f'; is "{shown(by_lower[near[0]])}" meant?' if near and not seems_a_contact(known) else ""
-    )
+    if not near or seems_a_contact(known):
+        return ""
+    return f'; is "{shortened(by_lower[near[0]])}" meant?'
 
 
 def _unknown_keys(columns: Columns, known: Sequence[str]) -> list[str]:

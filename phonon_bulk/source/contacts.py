@@ -70,6 +70,10 @@ class ContactList:
         """Return the list as it is read where calls were placed before."""
         return replace(self, _placed=placed)
 
+    def check_start(self, now: float) -> None:
+        """Raise ListError if no call could have a start-time, read at `now` (since the epoch)."""
+        _start_of_all(self._plan, StartTimes(self._checks, now, self.rows), now)
+
     def chunks(self, *, run: int, now: float, room: int, after_row: int = 0) -> Iterator[Chunk]:
         """Yield the calls, and the rows that are none, in the order of the list.
 

@@ -65,11 +65,11 @@ class _Reading:
     def numbers(self) -> Iterator[Numbers]:
         """Yield them, many at once."""
         found = 0
-        column = self._column()
-        for numbers in self._read(column):
+        place = self._place()
+        for numbers in self._read(place):
             found += len(numbers)
             yield numbers
-        name = self._part.name
+        name, column = self._part.name, self._names[place]
         if self._part.rows and not found:
             raise ListError(
                 f'the do-not-call list {name} has no number in its column "{column}" that can be'
@@ -81,15 +81,19 @@ class _Reading:
                 f" keep nobody from being called (row {self._unreadable[0]:,}, for one)"
             )
 
-    def _column(self) -> str:
-        names = [name.strip() for name in self._part.names]
+    @property
+    def _names(self) -> list[str]:
+        return [name.strip() for name in self._part.names]
+
+    def _place(self) -> int:
+        """Return which column holds the numbers."""
+        names = self._names
         if self._entry.column is not None:
-            return names[
-                find_column(names, self._entry.column, f"the do-not-call list {self._part.name}")
-            ]
+            of = f"the do-not-call list {self._part.name}"
+            return find_column(names, self._entry.column, of)
         if len(names) == 1:
-            return names[0]
-        likely = [name for name in names if any(part in name.casefold() for part in _NUMBER_NAMES)]
+            return 0
+        likely = [i for i, name in enumerate(names) if _is_likely(name)]
         if len(likely) == 1:
             return likely[0]
         raise ListError(
@@ -98,11 +102,11 @@ class _Reading:
             ' { path = "dnd.csv", column = "number" }'
         )
 
-    def _read(self, column: str) -> Iterator[Numbers]:
-        names = [name.strip() for name in self._part.names]
+    def _read(self, column: int) -> Iterator[Numbers]:
+        names = self._names
         if len(names) == 1 and seems_a_contact(names):  # a list of numbers without a header
             yield self._exactly([(0, names)])
-        place = column_name(names.index(column))
+        place = column_name(column)
         ordinary = f"^(?:{self._reader.international})$"
         for table in self._part.tables(0, 0):
             texts = table.column(place)
@@ -124,3 +128,7 @@ class _Reading:
             if not numbers:
                 self._unreadable.append(row)
         return np.array(found, np.int64)
+
+
+def _is_likely(name: str) -> bool:
+    return any(part in name.casefold() for part in _NUMBER_NAMES)

@@ -87,7 +87,7 @@ class Expressions:
             for name in derived.column_names:
                 values = derived.column(name)
                 try:
-                    texts = _texts(values)
+                    texts = text_column(values)
                 except (ValueError, OverflowError, KeyError, pa.ArrowException):
                     raise _failed("a value can't be written as text; CAST it AS VARCHAR") from None
                 texts = pc.if_else(values.is_null(), pa.scalar(None, pa.string()), texts)
@@ -135,10 +135,6 @@ def _guarded(name: str, kind: str) -> str:
         first, last = (f"CAST('{day}' AS {kind})" for day in ("0002-01-01", "9998-12-31"))
         return f"CASE WHEN {name} BETWEEN {first} AND {last} THEN {name} END"
     return name
-
-
-def _texts(values: pa.ChunkedArray) -> pa.Array:
-    return text_column(values)
 
 
 def _failed(why: str) -> ListError:

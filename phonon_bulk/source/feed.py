@@ -23,10 +23,7 @@ class Feed:
     def __init__(self, columns: Columns, rules: Rules, tables: Iterator[pa.Table]) -> None:
         self._tables = tables
         self._width = len(columns.names)
-        self._own = [*map(column_name, range(len(columns.own))), ROW, BROKEN, FAULT]
-        self._derived = [column_name(i) for i in range(len(columns.own), self._width)]
-        shape = schema(self._width)
-        self._schema = pa.schema([shape.field(name) for name in [*self._own, *self._derived]])
+        self._schema = schema(self._width)
         self._add_starts: Callable[[pa.Table], pa.Table] = lambda table: table
         if rules.start is None:
             for name, kind in ((START, pa.string()), (START_DAY, pa.int32()), (MOVED, pa.bool_())):

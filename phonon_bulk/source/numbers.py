@@ -19,9 +19,6 @@ from phonon_bulk.errors import ListError
 FILLERS = frozenset({"", "-", "--", "0", "NA", "N/A", "#N/A", "NIL", "NONE", "NULL", "."})
 """What people write where there is no number, in capitals."""
 
-PUNCTUATION = " \u00a0().-"
-"""What stands between the digits of a number they can read."""
-
 # Marks that say how text runs, and such; they come along when a number is copied from a web page.
 _INVISIBLE = re.compile("[\u00ad\u061c\u200b-\u200f\u202a-\u202e\u2060-\u2064\u2066-\u206f\ufeff]")
 _EXCEL_TEXT = re.compile(r'="?([^"]*)"?')

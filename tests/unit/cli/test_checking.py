@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from phonon_bulk.batch import Head
 from phonon_bulk.call import INDIA
 from phonon_bulk.cli.checking import begins_at, check
 from phonon_bulk.config import Campaign, Settings
@@ -78,3 +79,16 @@ def test_calls_at_any_hour_are_remarked(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.delitem(CHECKS, "window")
     (remark,) = plan_with(tmp_path / "journal.db", tmp_path)
     assert "no calling window is set" in remark
+
+
+def test_the_largest_body_is_that_which_would_be_posted(tmp_path: Path) -> None:
+    """With what stands around its calls, as the provider counts it."""
+    path = tmp_path / "list.csv"
+    path.write_text("tel1\n919812345678\n")
+    campaign = Campaign.model_validate({"name": "c", "flow_id": "QG8k000A"})
+    settings = Settings(journal=f"sqlite://{tmp_path}/journal.db")
+    contacts = open_list(campaign, [str(path)])
+    made = check(settings, campaign, contacts, NOON.timestamp(), quiet=True)
+    assert made.sums.first is not None
+    body = Head("s" * 64, "QG8k000A").body(made.sums.first.data)
+    assert made.to_dict()["largest_body_bytes"] == len(body)
