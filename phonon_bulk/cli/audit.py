@@ -22,7 +22,8 @@ def audit(
     json: Json = False,
 ) -> None:
     """Recompute every promise from the journal, and say which hold; exit 1 if one does not."""
-    from phonon_bulk.cli.session import Flags, print_json, set_limits
+    from phonon_bulk.cli.session import Flags, print_json
+    from phonon_bulk.jobs.wiring import set_limits
     from phonon_bulk.journal.evidence import SqliteEvidence
     from phonon_bulk.report import windows
     from phonon_bulk.report.audit import audit as recompute

@@ -36,13 +36,15 @@ def check(
     """
     import time
 
-    from phonon_bulk.cli import checking, lists, sending
+    from phonon_bulk.cli import checking
     from phonon_bulk.cli.session import Flags, begin_logging, print_json, settings_and_campaign
+    from phonon_bulk.jobs import lists
+    from phonon_bulk.jobs.wiring import check_limits
 
     flags = Flags(config, journal, json, quiet, log_format)
     begin_logging(flags)
     settings, plan = settings_and_campaign(flags, campaign, to_send=False)
-    sending.check_limits(settings, plan.endpoint)
+    check_limits(settings, plan.endpoint)
     begins = checking.begins_at(at, time.time())
     contacts = lists.look_over(plan, names or [])
     made = checking.check(settings, plan, contacts, begins, quiet=quiet)

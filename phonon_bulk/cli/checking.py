@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Self
 
 from phonon_bulk.batch import SECURITY_ID_LENGTH, Head, room_for_calls
 from phonon_bulk.call import read_end
-from phonon_bulk.cli import lists
-from phonon_bulk.cli.jobs import end_of
 from phonon_bulk.cli.limiting import in_force
-from phonon_bulk.cli.session import set_limits
 from phonon_bulk.config import Campaign, Settings
 from phonon_bulk.errors import SettingsError
+from phonon_bulk.jobs import lists
+from phonon_bulk.jobs.opening import end_of
+from phonon_bulk.jobs.wiring import set_limits
 from phonon_bulk.journal.books import SqliteBooks
 from phonon_bulk.journal.connection import is_current
 from phonon_bulk.report.plan import Pace, add_up, first_body, timing

@@ -7,9 +7,9 @@ from typing import Any
 from phonon_bulk.batch import MAX_CALLS
 from phonon_bulk.cli.resolving import whoever
 from phonon_bulk.cli.sending import open_journal
-from phonon_bulk.cli.session import set_limits
 from phonon_bulk.config import EndpointName, Settings
 from phonon_bulk.errors import JournalUnusable, SettingsError
+from phonon_bulk.jobs.wiring import set_limits
 from phonon_bulk.journal.books import SqliteBooks
 from phonon_bulk.report.summary import limit_in_words, limit_of
 from phonon_bulk.schedule import Limits, Rate

@@ -35,20 +35,22 @@ def resume(
     no_uvloop: NoUvloop = False,
 ) -> None:
     """Go on with a run where it stopped: read the rest of its list, send what is not sent."""
-    from phonon_bulk.cli import ending, jobs, sending
+    from phonon_bulk.cli import ending, sending
     from phonon_bulk.cli.session import Flags, run_loop
     from phonon_bulk.dispatch import Outcome
+    from phonon_bulk.jobs import opening
+    from phonon_bulk.jobs.wiring import check_limits
 
     flags = Flags(config, journal, json, quiet, log_format, no_uvloop)
     began = sending.begin(flags)
     settings = flags.settings()
-    job = jobs.job_to_resume(settings, run, flow_id, without_rest=without_rest)
-    sending.check_limits(settings, job.campaign.endpoint)
+    job = opening.job_to_resume(settings, run, flow_id, without_rest=without_rest)
+    check_limits(settings, job.campaign.endpoint)
     security_id = sending.security_id(settings, job.campaign)
 
     async def main() -> Outcome:
         async with sending.open_journal(settings) as book:
-            await jobs.set_going(book, job, end_reading=without_rest)
+            await opening.set_going(book, job, end_reading=without_rest)
             return await sending.send(book, job, settings, security_id, flags)
 
     outcome = run_loop(settings, main())

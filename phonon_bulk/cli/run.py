@@ -32,21 +32,23 @@ def run(
 
     The same campaign with the same list again goes on with what is unfinished.
     """
-    from phonon_bulk.cli import ending, jobs, lists, sending
+    from phonon_bulk.cli import ending, sending
     from phonon_bulk.cli.session import Flags, run_loop, settings_and_campaign
     from phonon_bulk.dispatch import Outcome
+    from phonon_bulk.jobs import lists, opening
+    from phonon_bulk.jobs.wiring import check_limits
 
     flags = Flags(config, journal, json, quiet, log_format, no_uvloop)
     began = sending.begin(flags)
     settings, plan = settings_and_campaign(flags, campaign)
-    sending.check_limits(settings, plan.endpoint)
+    check_limits(settings, plan.endpoint)
     security_id = sending.security_id(settings, plan)
     contacts = lists.find_list(settings, plan, names or [], again=again)
 
     async def main() -> tuple[int, Outcome | None]:
         async with sending.open_journal(settings) as book:
-            job = await jobs.open_job(book, settings, plan, contacts, again=again)
-            if isinstance(job, jobs.Done):
+            job = await opening.open_job(book, settings, plan, contacts, again=again)
+            if isinstance(job, opening.Done):
                 return job.run, None
             return job.run, await sending.send(book, job, settings, security_id, flags)
 

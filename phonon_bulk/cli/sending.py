@@ -8,46 +8,19 @@ from collections.abc import AsyncIterator
 import structlog
 from pydantic import SecretStr
 
-from phonon_bulk.batch import MAX_CALLS, Head
-from phonon_bulk.cli import lists
-from phonon_bulk.cli.jobs import Job
+from phonon_bulk.batch import Head
 from phonon_bulk.cli.progress import Progress
-from phonon_bulk.cli.session import Flags, begin_logging, on_signals, set_limits
-from phonon_bulk.config import Campaign, EndpointName, SendingSettings, Settings
-from phonon_bulk.dispatch import Dispatcher, JournalTokens, Outcome, Pace
-from phonon_bulk.errors import JournalError, SettingsError
+from phonon_bulk.cli.session import Flags, begin_logging, on_signals
+from phonon_bulk.config import Campaign, Settings
+from phonon_bulk.dispatch import Dispatcher, Outcome
+from phonon_bulk.errors import JournalError
+from phonon_bulk.jobs import lists
+from phonon_bulk.jobs.opening import Job
+from phonon_bulk.jobs.wiring import ask_of, limiter_for, pace_of
 from phonon_bulk.journal.sqlite import SqliteJournal
-from phonon_bulk.limiter import Limiter
-from phonon_bulk.retry import Policy
 from phonon_bulk.runner import carry_out, read_list
-from phonon_bulk.schedule import Ask
 
 log = structlog.get_logger("phonon_bulk")
-
-
-def check_limits(settings: Settings, name: EndpointName) -> None:
-    """Raise SettingsError for a limit under which a full batch could never be sent."""
-    calls = settings.endpoint(name).calls_per_minute
-    if calls is not None and calls < MAX_CALLS:
-        text = f"endpoints.{name}.calls_per_minute: {calls} is too small: one request may hold"
-        raise SettingsError([f"{text} {MAX_CALLS} calls"])
-
-
-def limiter(journal: SqliteJournal, job: Job, settings: Settings) -> Limiter:
-    """Return what grants slots to this process, out of the schedule that all share."""
-    name = job.campaign.endpoint
-    chosen = settings.endpoint(name)
-    ask = Ask(
-        account=job.campaign.account,
-        endpoint=name,
-        owner=journal.owner,
-        run=job.run,
-        weight=job.campaign.weight,
-        limits=set_limits(settings, name),
-        headroom=chosen.headroom,
-        ramp=chosen.ramp,
-    )
-    return Limiter(JournalTokens(journal, ask), lambda: journal.now().steady)
 
 
 def security_id(settings: Settings, campaign: Campaign) -> SecretStr:
@@ -81,7 +54,15 @@ async def send(
 
     name = job.campaign.endpoint
     chosen = settings.endpoint(name)
-    stop, slots = asyncio.Event(), limiter(journal, job, settings)
+    ask = ask_of(
+        settings,
+        job.campaign.account,
+        name,
+        owner=journal.owner,
+        run=job.run,
+        weight=job.campaign.weight,
+    )
+    stop, slots = asyncio.Event(), limiter_for(journal, ask)
     async with Endpoint(name, chosen) as endpoint:
         dispatcher = Dispatcher(
             journal,
@@ -89,7 +70,7 @@ async def send(
             slots,
             Head(security_id.get_secret_value(), job.flow_id),
             run=job.run,
-            pace=_pace(settings.sending, chosen.workers),
+            pace=pace_of(settings.sending, chosen.workers),
             not_after=job.not_after,
         )
         on_signals(stop, dispatcher.abort, settings.sending.drain_timeout)
@@ -108,18 +89,6 @@ async def send(
             except JournalError as error:
                 again = f"`phonon-bulk resume {job.run}`"
                 raise JournalError(f"{error}. When that is mended, go on with {again}") from None
-
-
-def _pace(sending: SendingSettings, workers: int) -> Pace:
-    policy = Policy(sending.back_off_first, sending.back_off_most, sending.give_up_after)
-    return Pace(
-        workers=workers,
-        lease=sending.lease,
-        drain_timeout=sending.drain_timeout,
-        replay_after=sending.replay_after,
-        replay_within=sending.replay_within,
-        policy=policy,
-    )
 
 
 async def only_read(journal: SqliteJournal, job: Job, flags: Flags) -> bool:

@@ -14,9 +14,8 @@ import typer
 
 from phonon_bulk.cli.init import NO_FLOW
 from phonon_bulk.cli.options import LogFormat
-from phonon_bulk.config import Campaign, EndpointName, Settings, load_campaign, load_settings
+from phonon_bulk.config import Campaign, Settings, load_campaign, load_settings
 from phonon_bulk.errors import SettingsError
-from phonon_bulk.schedule import Limits
 
 T = TypeVar("T")
 
@@ -44,12 +43,6 @@ class Flags:
         if self.no_uvloop:
             flags["sending.uvloop"] = False
         return load_settings(self.config, os.environ, flags)
-
-
-def set_limits(settings: Settings, endpoint: str) -> Limits:
-    """Return the limits that the settings have for an endpoint."""
-    chosen = settings.endpoint(EndpointName(endpoint))
-    return Limits(chosen.requests_per_minute, chosen.calls_per_minute)
 
 
 def settings_and_campaign(

@@ -29,8 +29,9 @@ def submit(
     no_uvloop: NoUvloop = False,
 ) -> None:
     """Read a contact list into the journal and send nothing; `resume` sends it."""
-    from phonon_bulk.cli import ending, jobs, lists, sending
+    from phonon_bulk.cli import ending, sending
     from phonon_bulk.cli.session import Flags, run_loop, settings_and_campaign
+    from phonon_bulk.jobs import lists, opening
 
     flags = Flags(config, journal, json, quiet, log_format, no_uvloop)
     began = sending.begin(flags)
@@ -39,8 +40,8 @@ def submit(
 
     async def main() -> tuple[int, bool | None]:
         async with sending.open_journal(settings) as book:
-            job = await jobs.open_job(book, settings, plan, contacts, again=again)
-            if isinstance(job, jobs.Done):
+            job = await opening.open_job(book, settings, plan, contacts, again=again)
+            if isinstance(job, opening.Done):
                 return job.run, None
             return job.run, await sending.only_read(book, job, flags)
 

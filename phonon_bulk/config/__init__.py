@@ -2,6 +2,8 @@
 
     problems   what is wrong, said plainly, all at once, and without repeating a secret
     settings   what may be set, its limits and defaults
+    service    of these, what is for the long-lived process
+    values     kinds of values that they have in common
     files      TOML files: found, read, and what can go wrong with them
     load       file < environment < flags
     campaign   one list for one flow
@@ -24,6 +26,7 @@ from phonon_bulk.config.checks import (
 from phonon_bulk.config.files import find_settings_file
 from phonon_bulk.config.load import load_settings
 from phonon_bulk.config.mapping import ALL_OTHERS, KEY_PREFIX, Kind, MappingSettings, Value
+from phonon_bulk.config.service import Address, IntakeSettings, WorkerSettings
 from phonon_bulk.config.settings import (
     DEFAULT_ACCOUNT,
     AccountSettings,
@@ -33,14 +36,15 @@ from phonon_bulk.config.settings import (
     SendingSettings,
     Settings,
     environment_name,
-    is_loopback,
 )
+from phonon_bulk.config.values import is_loopback
 
 __all__ = [
     "ALL_OTHERS",
     "DEFAULT_ACCOUNT",
     "KEY_PREFIX",
     "AccountSettings",
+    "Address",
     "Campaign",
     "ChecksSettings",
     "DoNotCall",
@@ -50,6 +54,7 @@ __all__ = [
     "EndpointName",
     "EndpointSettings",
     "EndpointsSettings",
+    "IntakeSettings",
     "Kind",
     "MappingSettings",
     "Once",
@@ -59,6 +64,7 @@ __all__ = [
     "StartTimeForm",
     "Value",
     "Window",
+    "WorkerSettings",
     "environment_name",
     "find_settings_file",
     "is_loopback",

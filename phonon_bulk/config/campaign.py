@@ -28,12 +28,12 @@ from phonon_bulk.config.problems import (
 )
 from phonon_bulk.config.settings import (
     DEFAULT_ACCOUNT,
-    AccountName,
     EndpointName,
     Text,
     home_folder,
     path_from,
 )
+from phonon_bulk.config.values import AccountName
 from phonon_bulk.errors import SettingsError
 
 _TIME_OF_DAY = re.compile(r"([01][0-9]|2[0-3]):[0-5][0-9]")

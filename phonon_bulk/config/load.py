@@ -306,6 +306,8 @@ def _absolute(values: Values, folder: Path, home: Path | None) -> Values:
     """Return the values with every path made absolute, from where it was written."""
     if "journal" in values:
         values["journal"] = f"sqlite://{path_from(folder, sqlite_path(values['journal']), home)}"
+    if "worker" in values:
+        values["worker"] = _absolute_in_worker(values["worker"], folder, home)
     if "accounts" in values:
         values["accounts"] = {
             name: {
@@ -317,6 +319,18 @@ def _absolute(values: Values, folder: Path, home: Path | None) -> Values:
             for name, account in values["accounts"].items()
         }
     return values
+
+
+def _absolute_in_worker(worker: Values, folder: Path, home: Path | None) -> Values:
+    """Return the section with its paths made absolute."""
+    worker = dict(worker)
+    if "token_file" in worker:
+        worker["token_file"] = path_from(folder, Path(worker["token_file"]), home)
+    if "campaigns" in worker:
+        named = worker["campaigns"]
+        paths = [named] if isinstance(named, str) else named
+        worker["campaigns"] = [path_from(folder, Path(path), home) for path in paths]
+    return worker
 
 
 def _lay_over(under: Values, over: Values) -> None:

@@ -260,10 +260,11 @@ def _description(field: FieldInfo) -> str | None:
 def _did_you_mean(spot: _Spot, model: type[BaseModel]) -> str:
     *parent, name = spot.key
     siblings = [name for name, field in spot.parent.model_fields.items() if not field.exclude]
-    if sibling := near(name.casefold(), siblings):
-        return f"; did you mean {dotted((*parent, sibling))}?"
     everywhere = [key for key, _field in leaves(model)]
-    last = near(name.casefold(), [key[-1] for key in everywhere])
+    last = name if name in {key[-1] for key in everywhere} else None  # the section is wrong
+    if last is None and (sibling := near(name.casefold(), siblings)):
+        return f"; did you mean {dotted((*parent, sibling))}?"
+    last = last or near(name.casefold(), [key[-1] for key in everywhere])
     meant = " or ".join(dotted(key) for key in everywhere if key[-1] == last)
     return f"; did you mean {meant}?" if meant else ""
 

@@ -4,7 +4,6 @@ A field's description says what is expected of it, as error messages repeat it; 
 in docs/settings.md, and a test sees to it that nothing is missing there.
 """
 
-import ipaddress
 import os
 import re
 import stat
@@ -17,6 +16,17 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 
 from phonon_bulk.config.problems import SECURITY_ID, FoundError, Key, Section, near, plain, shown
+from phonon_bulk.config.service import IntakeSettings, WorkerSettings
+from phonon_bulk.config.values import (
+    ACCOUNT_EXPECTED,
+    AccountName,
+    Switch,
+    is_loopback,
+    not_blank,
+    off_is_none,
+    seconds,
+    whole,
+)
 from phonon_bulk.errors import SettingsError
 
 DEFAULT_ACCOUNT = "default"
@@ -25,8 +35,6 @@ ENVIRONMENT_PREFIX = "PHONON_BULK_"
 _URL = re.compile(r"[A-Za-z0-9\-._~:/?\[\]@!$&'()*+,;=%]+")
 _LABEL = "[A-Za-z0-9_-]{1,63}"
 _HOST_AND_PORT = re.compile(rf"(\[[0-9A-Fa-f:.]+\]|{_LABEL}(\.{_LABEL})*\.?)(:[0-9]{{1,5}})?")
-_LOOPBACK_4 = ipaddress.ip_network("127.0.0.0/8")
-_LOOPBACK_6 = ipaddress.ip_address("::1")
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):(.*)", re.DOTALL)
 # More than this is no security id, whatever the file is.
 _MOST_BYTES_OF_ID = 4096
@@ -62,36 +70,11 @@ def _safe_url(text: str) -> str:
     raise FoundError(shown(text))
 
 
-def is_loopback(host: str) -> bool:
-    """Tell whether the host is this machine itself."""
-    try:
-        address = ipaddress.ip_address(host)
-    except ValueError:
-        return host == "localhost"
-    return address == _LOOPBACK_6 or address in _LOOPBACK_4
-
-
-def _off_is_none(value: Any) -> Any:
-    is_off = isinstance(value, str) and value.strip().lower() == "off"
-    return None if is_off else value
-
-
-def _whole(least: int, most: int) -> Any:
-    described = f"a whole number from {least} to {most}"
-    return Field(strict=True, ge=least, le=most, description=described)
-
-
-def _seconds(least: float, most: float) -> Any:
-    described = f"a number of seconds from {least:g} to {most:g}"
-    return Field(strict=True, ge=least, le=most, allow_inf_nan=False, description=described)
-
-
 Limit = Annotated[
-    Annotated[int, _whole(1, 1_000_000_000)] | None,
-    BeforeValidator(_off_is_none),
+    Annotated[int, whole(1, 1_000_000_000)] | None,
+    BeforeValidator(off_is_none),
     Field(description='a whole number from 1 to 1000000000, or "off"'),
 ]
-Switch = Annotated[bool, Field(strict=True, description="true or false")]
 Url = Annotated[
     str,
     AfterValidator(_safe_url),
@@ -108,11 +91,11 @@ class EndpointSettings(Section):
     url: Url
     requests_per_minute: Limit
     calls_per_minute: Limit = None
-    headroom: Annotated[float, _seconds(0.05, 30)] = 0.5
-    ramp: Annotated[float, _seconds(0, 60)] = 3.0
-    workers: Annotated[int, _whole(1, 1000)] = 32
-    timeout: Annotated[float, _seconds(0.01, 3600)] = 30.0
-    connect_timeout: Annotated[float, _seconds(0.01, 3600)] = 10.0
+    headroom: Annotated[float, seconds(0.05, 30)] = 0.5
+    ramp: Annotated[float, seconds(0, 60)] = 3.0
+    workers: Annotated[int, whole(1, 1000)] = 32
+    timeout: Annotated[float, seconds(0.01, 3600)] = 30.0
+    connect_timeout: Annotated[float, seconds(0.01, 3600)] = 10.0
 
 
 def _from(**defaults: Any) -> BeforeValidator:
@@ -142,22 +125,15 @@ class EndpointsSettings(Section):
 class SendingSettings(Section):
     """What sending does when it meets resistance: `[sending]`."""
 
-    back_off_first: Annotated[float, _seconds(0.001, 3600)] = 1.0
-    back_off_most: Annotated[float, _seconds(0.001, 3600)] = 60.0
-    give_up_after: Annotated[float, _seconds(0.1, 604_800)] = 900.0
-    drain_timeout: Annotated[float, _seconds(0, 3600)] = 35.0
-    lease: Annotated[float, _seconds(10, 86_400)] = 60.0
-    replay_after: Annotated[float, _seconds(0.1, 3600)] = 10.0
-    replay_within: Annotated[float, _seconds(0, 604_800)] = 600.0
-    journal_wait: Annotated[float, _seconds(0.1, 3600)] = 30.0
+    back_off_first: Annotated[float, seconds(0.001, 3600)] = 1.0
+    back_off_most: Annotated[float, seconds(0.001, 3600)] = 60.0
+    give_up_after: Annotated[float, seconds(0.1, 604_800)] = 900.0
+    drain_timeout: Annotated[float, seconds(0, 3600)] = 35.0
+    lease: Annotated[float, seconds(10, 86_400)] = 60.0
+    replay_after: Annotated[float, seconds(0.1, 3600)] = 10.0
+    replay_within: Annotated[float, seconds(0, 604_800)] = 600.0
+    journal_wait: Annotated[float, seconds(0.1, 3600)] = 30.0
     uvloop: Switch = True
-
-
-def _not_blank(text: str) -> str:
-    """Let nothing through that is empty or can't be written as UTF-8: names of bytes can't."""
-    if not text.strip() or "\0" in text or any("\ud800" <= char <= "\udfff" for char in text):
-        raise FoundError(shown(text))
-    return text
 
 
 def _right_id(value: SecretStr) -> SecretStr:
@@ -174,20 +150,11 @@ def _odd_ones(text: str) -> str:
 SecretId = Annotated[
     SecretStr, AfterValidator(_right_id), Field(description="64 letters and digits")
 ]
-Text = Annotated[str, AfterValidator(_not_blank)]
+Text = Annotated[str, AfterValidator(not_blank)]
 SecretFile = Annotated[
     Path,
-    BeforeValidator(lambda value: _not_blank(value) if isinstance(value, str) else value),
+    BeforeValidator(lambda value: not_blank(value) if isinstance(value, str) else value),
     Field(description="the path of a file that holds the security id and nothing else"),
-]
-ACCOUNT_EXPECTED = "a name of at most 64 letters and digits, with single - or _ between them"
-AccountName = Annotated[
-    str,
-    Field(
-        pattern=r"^[A-Za-z0-9]+([-_][A-Za-z0-9]+)*$",
-        max_length=64,
-        description=ACCOUNT_EXPECTED,
-    ),
 ]
 
 
@@ -268,6 +235,8 @@ class Settings(Section):
     )
     endpoints: EndpointsSettings = EndpointsSettings()
     sending: SendingSettings = SendingSettings()
+    worker: WorkerSettings = WorkerSettings()
+    intake: IntakeSettings = IntakeSettings()
     accounts: dict[AccountName, AccountSettings] = Field(
         default_factory=dict, description=f"tables [accounts.NAME], each with {ACCOUNT_EXPECTED}"
     )

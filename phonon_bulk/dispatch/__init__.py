@@ -10,7 +10,7 @@ Everything a caller needs is named here.
 """
 
 from phonon_bulk.dispatch.dispatcher import REFUSALS_BEFORE_STOP, Dispatcher
-from phonon_bulk.dispatch.outcome import Ending, Outcome, Pace, Tally
+from phonon_bulk.dispatch.outcome import Ending, Outcome, Pace, Posted, Tally
 from phonon_bulk.dispatch.tokens import JournalTokens
 
 __all__ = [
@@ -20,5 +20,6 @@ __all__ = [
     "JournalTokens",
     "Outcome",
     "Pace",
+    "Posted",
     "Tally",
 ]

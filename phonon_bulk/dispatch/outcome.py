@@ -3,6 +3,8 @@
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from phonon_bulk.batch import State
+from phonon_bulk.response import Verdict
 from phonon_bulk.retry import Policy
 
 
@@ -46,6 +48,33 @@ class Tally:
     """Why the endpoint was left alone last."""
     resting_until: float = 0.0
     """Until when, by the event loop's time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Posted:
+    """One request that was answered, or got none: for metrics and traces. No contact data."""
+
+    run: int
+    batch: int
+    account: str
+    endpoint: str
+    calls: int
+    sent_at: float
+    """When its bytes left, seconds since the epoch."""
+    seconds: float
+    """From then to the end of the answer."""
+    verdict: Verdict
+    state: State
+    """What the batch became of it."""
+    accepted: int
+    """Calls that were placed."""
+    replay: bool
+    http_status: int | None
+    request_id: str | None
+
+
+def unseen(_posted: Posted) -> None:
+    """Let nobody see it."""
 
 
 @dataclass(frozen=True, slots=True)

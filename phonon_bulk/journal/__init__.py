@@ -32,10 +32,12 @@ from phonon_bulk.journal.clock import Moment
 from phonon_bulk.journal.frozen import FrozenBatch
 from phonon_bulk.journal.keys import Key
 from phonon_bulk.journal.records import (
+    Backlog,
     Claim,
     Contact,
     Control,
     Doubt,
+    Kind,
     LimitChange,
     NewRun,
     NextWork,
@@ -51,6 +53,7 @@ from phonon_bulk.schedule import Ask, Lease, Limits, Rate
 from phonon_bulk.throttle import BackOff, No, Throttle
 
 __all__ = [
+    "Backlog",
     "Books",
     "Claim",
     "Contact",
@@ -59,6 +62,7 @@ __all__ = [
     "FrozenBatch",
     "Journal",
     "Key",
+    "Kind",
     "LimitChange",
     "Moment",
     "NewRun",
@@ -314,6 +318,9 @@ class Books(Protocol):
 
         The rest is as in `placed`.
         """
+
+    def backlog(self) -> list[Backlog]:
+        """Return what is not settled yet, by account and endpoint."""
 
     def rate(self, account: str, endpoint: str) -> Rate | None:
         """Return how fast an endpoint may be used just now; None if nothing was sent to it."""

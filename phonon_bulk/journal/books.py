@@ -3,6 +3,7 @@
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, Self, TypeVar
@@ -12,7 +13,17 @@ import orjson
 from phonon_bulk.batch import State
 from phonon_bulk.call import LeftOut, LeftOutRow
 from phonon_bulk.errors import DamagedBodyError, RunError
-from phonon_bulk.journal import Control, Doubt, LimitChange, Run, RunCounts, SettledBatch, buckets
+from phonon_bulk.journal import (
+    Backlog,
+    Control,
+    Doubt,
+    Kind,
+    LimitChange,
+    Run,
+    RunCounts,
+    SettledBatch,
+    buckets,
+)
 from phonon_bulk.journal.clock import read_clock
 from phonon_bulk.journal.connection import connect_to_read, explain
 from phonon_bulk.journal.frozen import thaw, thaw_rows
@@ -147,6 +158,19 @@ class SqliteBooks:
         for row in self._rows("placed_in", run=run):
             yield keys_of(row, by)
 
+    def backlog(self) -> list[Backlog]:
+        """See `Books`."""
+        found: dict[tuple[str, str], Backlog] = {}
+        for row in self._connection.execute(SQL["backlog"]):
+            of = (row["account"], row["endpoint"])
+            one = found.setdefault(of, Backlog(*of, {}, {}, None))
+            state = State(row["state"])
+            one.calls[state] = row["calls"]
+            one.batches[state] = row["batches"]
+            if state is State.READY:
+                found[of] = replace(one, oldest_at=row["oldest_at"])
+        return list(found.values())
+
     def rate(self, account: str, endpoint: str) -> Rate | None:
         """See `Books`."""
         now = read_clock(self._connection).now().steady
@@ -204,4 +228,4 @@ def _thawed_rows(row: sqlite3.Row) -> Sequence[int]:
 
 def _run(row: sqlite3.Row) -> Run:
     fields = dict(row)
-    return Run(**{**fields, "control": Control(fields["control"])})
+    return Run(**{**fields, "control": Control(fields["control"]), "kind": Kind(fields["kind"])})

@@ -3,9 +3,9 @@
 
 -- name: insert_run
 INSERT INTO run (campaign, account, endpoint, flow_id, definition, list, list_sha256, identity,
-                 not_after, variant, created_at)
+                 not_after, variant, kind, created_at)
 VALUES (:campaign, :account, :endpoint, :flow_id, :definition, :list, :list_sha256, :identity,
-        :not_after, :variant, :created_at)
+        :not_after, :variant, :kind, :created_at)
 RETURNING id;
 
 -- name: newest_of_identity
@@ -206,8 +206,10 @@ UPDATE batch
  WHERE id = :batch AND run = :run AND state = 'in_doubt';
 
 -- name: insert_resolution
+-- Two of one batch at one moment are told apart by a microsecond.
 INSERT INTO resolution (batch, at, who, outcome, after_try)
-VALUES (:batch, :now, :who, :state, (SELECT attempts FROM batch WHERE id = :batch));
+VALUES (:batch, max(:now, coalesce((SELECT max(at) + 0.000001 FROM resolution WHERE batch = :batch),
+                                   :now)), :who, :state, (SELECT attempts FROM batch WHERE id = :batch));
 
 -- name: all_doubts
 SELECT id AS batch, first_row, calls, attempts, sent_at, doubted_at, verdict, reason
@@ -255,6 +257,21 @@ SELECT * FROM run WHERE campaign = :campaign AND account = :account AND endpoint
 SELECT state, count(*) AS batches, sum(calls) AS calls, sum(accepted) AS accepted,
        sum(attempts) AS requests, max(settled_at) AS settled_at
   FROM batch WHERE run = :run GROUP BY state;
+
+-- name: backlog
+-- What is not settled of runs that are to go on; three indexes hold just that.
+SELECT account, endpoint, state, count(*) AS batches, sum(batch.calls) AS calls,
+       min(coalesce(came_at, created_at)) AS oldest_at
+  FROM batch INDEXED BY batch_ready JOIN run ON run.id = batch.run
+ WHERE state = 'ready' AND control = 'go' GROUP BY account, endpoint, state
+UNION ALL
+SELECT account, endpoint, state, count(*), sum(batch.calls), NULL
+  FROM batch INDEXED BY batch_leased JOIN run ON run.id = batch.run
+ WHERE state IN ('claimed', 'sending') AND control = 'go' GROUP BY account, endpoint, state
+UNION ALL
+SELECT account, endpoint, state, count(*), sum(batch.calls), NULL
+  FROM batch INDEXED BY batch_in_doubt JOIN run ON run.id = batch.run
+ WHERE state = 'in_doubt' GROUP BY account, endpoint, state;
 
 -- name: reasons
 -- The reasons for calls that were not placed, most frequent first.

@@ -22,6 +22,14 @@ class Control(StrEnum):
     """By a person, for good."""
 
 
+class Kind(StrEnum):
+    """Where the rows of a run come from."""
+
+    LIST = "list"
+    INTAKE = "intake"
+    """Single calls, as they come in over a day; there is no list."""
+
+
 @dataclass(frozen=True, slots=True)
 class NewRun:
     """A run as it is opened, before any row of its list was read."""
@@ -39,6 +47,7 @@ class NewRun:
     """By which the same campaign with the same list is recognised; see `identity_of`."""
     not_after: float | None
     """Seconds since the epoch after which nothing of it is sent; None is no end."""
+    kind: Kind = field(default=Kind.LIST, kw_only=True)
 
 
 def identity_of(
@@ -81,6 +90,9 @@ class Run(NewRun):
     suppressed: int
     duplicates: int
     calls: int
+    cancelled_at: float | None = field(default=None, kw_only=True)
+    pruned_at: float | None = field(default=None, kw_only=True)
+    """When its contact data was deleted; counts and request-ids are still there."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -226,6 +238,22 @@ class Contact:
     batch: int | None
     attempts: int
     settled_at: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Backlog:
+    """What is not settled yet of one account's endpoint.
+
+    Doubts are those of all runs, the rest is of runs that are to go on.
+    """
+
+    account: str
+    endpoint: str
+    calls: dict[State, int]
+    """Calls that are ready, claimed, sending or in doubt."""
+    batches: dict[State, int]
+    oldest_at: float | None
+    """When the oldest call that is ready came in (of a list: when its run was opened)."""
 
 
 @dataclass(frozen=True, slots=True)

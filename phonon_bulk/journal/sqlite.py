@@ -38,10 +38,16 @@ from phonon_bulk.throttle import BackOff, No, Throttle
 class SqliteJournal:
     """A `Journal` in one SQLite file."""
 
-    def __init__(self, path: Path, busy_seconds: float = BUSY_SECONDS) -> None:
+    def __init__(
+        self,
+        path: Path,
+        busy_seconds: float = BUSY_SECONDS,
+        committed: Callable[[float, int], None] = lambda _seconds, _changes: None,
+    ) -> None:
         """Open or create the journal at `path`; see `connection.connect` for what is raised.
 
-        `busy_seconds` is how long a change waits while another program keeps the file locked.
+        `busy_seconds` is how long a change waits while another program keeps the file locked;
+        `committed` is told of every transaction, see `Writer`.
         """
         self.path = path
         self.owner = new_owner()
@@ -53,7 +59,7 @@ class SqliteJournal:
             connection.close()
             raise unusable(error, path) from None
         self._failed = False
-        self._writer = Writer(connection, self._explain)
+        self._writer = Writer(connection, self._explain, committed)
         self._appended = asyncio.Event()
 
     def now(self) -> Moment:

@@ -9,6 +9,7 @@ for the disk: it awaits a future that is resolved after the commit.
 import asyncio
 import sqlite3
 import threading
+import time
 from collections.abc import Callable
 from queue import SimpleQueue
 from typing import Any, NamedTuple, TypeVar
@@ -38,9 +39,17 @@ class Writer:
     """Runs operations on one SQLite connection, in order, on a thread of its own."""
 
     def __init__(
-        self, connection: sqlite3.Connection, explain: Callable[[sqlite3.Error], Exception]
+        self,
+        connection: sqlite3.Connection,
+        explain: Callable[[sqlite3.Error], Exception],
+        committed: Callable[[float, int], None] = lambda _seconds, _changes: None,
     ) -> None:
-        """Take over `connection`; `explain` turns SQLite's errors into the operator's."""
+        """Take over `connection`; `explain` turns SQLite's errors into the operator's.
+
+        `committed` is told of every transaction how many seconds it took and how many changes it
+        held; it is called on the writer's thread.
+        """
+        self._committed = committed
         self._connection = connection
         self._explain = explain
         self._queue: SimpleQueue[_Waiting | None] = SimpleQueue()
@@ -99,6 +108,7 @@ class Writer:
         _resolve([_Result(waiting, None, failed) for waiting in group])
 
     def _commit(self, group: list[_Waiting]) -> list[_Result]:
+        began = time.perf_counter()
         try:
             self._connection.execute("BEGIN IMMEDIATE")
             results = [self._run(waiting) for waiting in group]
@@ -108,6 +118,7 @@ class Writer:
             if self._connection.in_transaction:
                 self._connection.execute("ROLLBACK")
             return [_Result(waiting, None, self._explain(error)) for waiting in group]
+        self._committed(time.perf_counter() - began, len(group))
         return results
 
     def _run(self, waiting: _Waiting) -> _Result:

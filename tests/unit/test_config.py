@@ -349,6 +349,19 @@ WRONG["headroom"] = [0, -1.0, True, "soon", 31, float("nan")]
 WRONG["ramp"] = [-0.1, True, "soon", 61]
 WRONG["drain_timeout"] = [-0.1, True, "soon", 3601]
 WRONG["replay_within"] = [-0.1, True, "soon", 604_801]
+WRONG |= {
+    "listen": [5, True, "localhost", "a b:1", "127.0.0.1:99999", []],
+    "token_file": ["\0"],
+    "campaigns": ["\0"],
+    "runs": [0, 1001, True, 2.0],
+    "look_every": [0, 61, True, "soon"],
+    "prune_after_days": [0, -1, True, 1.5, "never"],
+    "enabled": WRONG["uvloop"],
+    "account": ["a b", "-a"],
+    "flow_id": [5, "short", "QG8k000A9"],
+    "max_waiting": [0, -1, True, 1.5],
+    "expire_after": [0.5, True, "soon", 86_401],
+}
 ONE_WRONG = [(key, value) for key in LEAVES for value in WRONG[key[-1]]]
 
 

@@ -31,7 +31,13 @@ NAMED_FREELY = {("mapping", "keys"), ("checks", "max_lengths")}
 # They take the place of other keys that the sample shows, so they stand in it as remarks.
 INSTEAD = {"source.query", "source.database", "checks.spread"}
 # What has no default, or one that hangs on the machine.
-WITHOUT = {"security_id_file", "accounts.NAME.security_id_file", "journal"}
+WITHOUT = {
+    "security_id_file",
+    "accounts.NAME.security_id_file",
+    "journal",
+    "worker.token_file",
+    "intake.flow_id",
+}
 
 
 def dotted(key: Key) -> str:

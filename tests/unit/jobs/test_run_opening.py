@@ -9,9 +9,9 @@ import pytest
 from builders import FLOW_ID
 
 from phonon_bulk.call import INDIA
-from phonon_bulk.cli.jobs import end_of, new_run, refuse_to_begin_late
 from phonon_bulk.config import Campaign
 from phonon_bulk.errors import SettingsError
+from phonon_bulk.jobs.opening import end_of, new_run, refuse_to_begin_late
 from phonon_bulk.source.contacts import open_list
 
 NOW = datetime(2026, 11, 24, 12, 0, tzinfo=INDIA)

@@ -12,9 +12,9 @@ import orjson
 import structlog
 
 from phonon_bulk.call import read_end, read_start_time
-from phonon_bulk.cli import lists
 from phonon_bulk.config import Campaign, Kind, Settings
 from phonon_bulk.errors import ReadElsewhereError, RunError, SettingsError
+from phonon_bulk.jobs import lists
 from phonon_bulk.journal import Control, NewRun, Run
 from phonon_bulk.journal.books import SqliteBooks
 from phonon_bulk.journal.sqlite import SqliteJournal

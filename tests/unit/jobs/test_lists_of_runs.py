@@ -14,10 +14,10 @@ import pytest
 from builders import FLOW_ID, make_batch, make_run
 
 from phonon_bulk.call import INDIA
-from phonon_bulk.cli import jobs, lists
-from phonon_bulk.cli.lists import _is_of, clear_kept, kept_folder, known_run, placed_before
 from phonon_bulk.config import Campaign, Settings
 from phonon_bulk.errors import ListError, RunError
+from phonon_bulk.jobs import lists, opening
+from phonon_bulk.jobs.lists import _is_of, clear_kept, kept_folder, known_run, placed_before
 from phonon_bulk.journal.books import SqliteBooks
 from phonon_bulk.journal.sqlite import SqliteJournal
 from phonon_bulk.runner import read_list
@@ -71,7 +71,7 @@ async def begin(
     journal: SqliteJournal, of: Campaign, contacts: ContactList, *, is_read: bool = True
 ) -> int:
     """Open a run over a list and say that it was read."""
-    run = (await journal.open_run(jobs.new_run(of, contacts, time.time()), time.time())).run
+    run = (await journal.open_run(opening.new_run(of, contacts, time.time()), time.time())).run
     if is_read:
         await journal.finish_reading(run, time.time())
     return run
@@ -200,15 +200,15 @@ async def test_what_was_piped_in_is_kept_until_it_is_read(
     """So a run that was killed can be gone on with; then nothing of it is left on the disk."""
     pipe(monkeypatch)
     of = campaign()
-    job = await jobs.open_job(journal, settings, of, open_list(of, ["-"]), again=False)
-    assert isinstance(job, jobs.Job)
+    job = await opening.open_job(journal, settings, of, open_list(of, ["-"]), again=False)
+    assert isinstance(job, opening.Job)
     folder = kept_folder(settings, job.run)
     assert folder.is_dir()
     assert folder.stat().st_mode & 0o077 == 0
     clear_kept(settings)
     assert folder.is_dir(), "it is needed still"
     await journal.append(job.run, [make_batch([1])], [], after_row=0, last_row=1)
-    resumed = jobs.job_to_resume(settings, job.run, None, without_rest=False)
+    resumed = opening.job_to_resume(settings, job.run, None, without_rest=False)
     assert resumed.reading is not None
     assert resumed.reading.after_row == 1
     chunks = list(resumed.reading.contacts.chunks(run=job.run, now=NOW, room=500, after_row=1))
@@ -224,14 +224,14 @@ async def test_the_users_own_files_are_not_kept(
     """They are where they are."""
     of = campaign()
     path = write(tmp_path)
-    await jobs.open_job(journal, settings, of, open_list(of, [path]), again=False)
+    await opening.open_job(journal, settings, of, open_list(of, [path]), again=False)
     assert not kept_folder(settings, 1).parent.exists()
-    resumed = jobs.job_to_resume(settings, 1, None, without_rest=False)
+    resumed = opening.job_to_resume(settings, 1, None, without_rest=False)
     assert resumed.reading is not None
     write(tmp_path, "tel1\n9812345679\n")
     with pytest.raises(ListError, match="has changed since, so it can't be read on"):
-        jobs.job_to_resume(settings, 1, None, without_rest=False)
-    assert jobs.job_to_resume(settings, 1, None, without_rest=True).reading is None
+        opening.job_to_resume(settings, 1, None, without_rest=False)
+    assert opening.job_to_resume(settings, 1, None, without_rest=True).reading is None
 
 
 async def test_a_kept_list_that_is_gone(
@@ -240,16 +240,16 @@ async def test_a_kept_list_that_is_gone(
     """It is said, and piped in again the run goes on, and it is kept again."""
     of = campaign()
     pipe(monkeypatch)
-    await jobs.open_job(journal, settings, of, open_list(of, ["-"]), again=False)
+    await opening.open_job(journal, settings, of, open_list(of, ["-"]), again=False)
     folder = kept_folder(settings, 1)
     for file in folder.iterdir():
         file.unlink()
     folder.rmdir()
     with pytest.raises(ListError, match="its copy is not there any more"):
-        jobs.job_to_resume(settings, 1, None, without_rest=False)
+        opening.job_to_resume(settings, 1, None, without_rest=False)
     pipe(monkeypatch)
-    job = await jobs.open_job(journal, settings, of, open_list(of, ["-"]), again=False)
-    assert isinstance(job, jobs.Job)
+    job = await opening.open_job(journal, settings, of, open_list(of, ["-"]), again=False)
+    assert isinstance(job, opening.Job)
     assert job.run == 1
     assert job.reading is not None
     assert folder.is_dir()
@@ -261,7 +261,7 @@ async def test_what_no_run_needs_is_cleared_away(
     """Of runs that there are not, that were read, or that were given up half copied."""
     of = campaign()
     pipe(monkeypatch)
-    await jobs.open_job(journal, settings, of, open_list(of, ["-"]), again=False)
+    await opening.open_job(journal, settings, of, open_list(of, ["-"]), again=False)
     needed = kept_folder(settings, 1)
     for name in ("run-99", "run-x", "run-98.part"):
         needed.with_name(name).mkdir()
@@ -316,8 +316,8 @@ async def test_everybody_once_more_means_everybody(
     of, path = campaign(checks=checks), write(tmp_path)
     for again, calls in ((False, 2), (True, 2)):
         contacts = open_list(of, [path])
-        job = await jobs.open_job(journal, settings, of, contacts, again=again)
-        assert isinstance(job, jobs.Job)
+        job = await opening.open_job(journal, settings, of, contacts, again=again)
+        assert isinstance(job, opening.Job)
         assert job.reading is not None
         chunks = job.reading.contacts.chunks(run=job.run, now=time.time(), room=250_000)
         assert sum(len(chunk.calls) for chunk in chunks) == calls
@@ -342,20 +342,20 @@ async def test_a_window_that_has_closed_is_waited_for(
     noon = datetime(2026, 11, 24, 12, 0, tzinfo=INDIA).timestamp()
     now = noon
     monkeypatch.setattr(time, "time", lambda: now)
-    job = await jobs.open_job(journal, settings, of, open_list(of, [path]), again=False)
-    assert isinstance(job, jobs.Job)
+    job = await opening.open_job(journal, settings, of, open_list(of, [path]), again=False)
+    assert isinstance(job, opening.Job)
     assert job.reading is not None
     await read_list(journal, job.run, job.reading, asyncio.Event(), Nobody())
     now = noon + 8 * 3600
     with pytest.raises(RunError, match="within 10:00-19:00"):
-        await jobs.open_job(journal, settings, of, open_list(of, [path]), again=False)
+        await opening.open_job(journal, settings, of, open_list(of, [path]), again=False)
     with pytest.raises(RunError, match="within 10:00-19:00"):
-        jobs.job_to_resume(settings, job.run, None, without_rest=False)
+        opening.job_to_resume(settings, job.run, None, without_rest=False)
     now = noon + 24 * 3600
-    resumed = jobs.job_to_resume(settings, job.run, None, without_rest=False)
+    resumed = opening.job_to_resume(settings, job.run, None, without_rest=False)
     assert resumed.not_after == noon + 31 * 3600
-    found = await jobs.open_job(journal, settings, of, open_list(of, [path]), again=False)
-    assert isinstance(found, jobs.Job)
+    found = await opening.open_job(journal, settings, of, open_list(of, [path]), again=False)
+    assert isinstance(found, opening.Job)
     assert found.not_after == noon + 31 * 3600
 
 
@@ -366,6 +366,6 @@ async def test_a_run_of_which_every_call_would_be_rejected_is_not_begun(
     mapping = {"contact_numbers": "tel1", "start_time": "2020-01-01T10:00:00+05:30"}
     of, path = campaign(mapping=mapping), write(tmp_path)
     with pytest.raises(ListError, match="its date is past"):
-        await jobs.open_job(journal, settings, of, open_list(of, [path]), again=False)
+        await opening.open_job(journal, settings, of, open_list(of, [path]), again=False)
     with SqliteBooks(settings.journal_path) as books:
         assert books.runs(5) == []

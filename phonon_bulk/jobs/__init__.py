@@ -1,0 +1,6 @@
+"""From a campaign or a run's number to what `runner` and `dispatch` need: the same for all doors.
+
+lists     the list of a run: found, opened, kept until it is read, known again
+opening   which run is worked on: begun anew, found, or gone on with
+wiring    the parts of sending, as the settings have them
+"""
