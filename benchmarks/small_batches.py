@@ -115,7 +115,7 @@ def cancel_what_is_left(folder: Path, runs: int) -> None:
         try:
             await journal.recover(journal.now())
             for run in range(1, runs + 1):
-                await journal.cancel_ready(run, time(), "the benchmark is over")
+                await journal.cancel(run, time(), "the benchmark is over")
         finally:
             await journal.close()
 

@@ -6,6 +6,7 @@
       |     +-- ListError         the contact list
       |     +-- RunError          no such run, or the run is not in a state for this
       |     |     +-- ReadElsewhereError  its list is being read by another process
+      |     |     +-- RunHeldError        it was paused, stopped or taken back meanwhile
       |     +-- JournalUnusable   the journal can't be opened, is too new, or is no journal
       +-- JournalError        exit 5: the journal failed under way; nothing unrecorded was sent
       |     +-- DamagedBodyError    one frozen body can't be read; costs only its batch
@@ -70,6 +71,10 @@ class RunError(UnusableError):
 
 class ReadElsewhereError(RunError):
     """The list of the run is being read by another process, or was read to its end."""
+
+
+class RunHeldError(RunError):
+    """Nothing of the run is to be sent now: it was paused, stopped or taken back meanwhile."""
 
 
 class JournalUnusable(UnusableError):  # noqa: N818 - it reads as what it is

@@ -223,7 +223,7 @@ class Dispatcher:
                 # Our own first: this process may have been suspended, and nobody noticed.
                 await self._journal.renew(self._owner, self._clock(), self.pace.lease)
             await self._journal.recover(self._clock(), self.pace.replay_after)
-        await self._journal.wait(_IDLE_SECONDS)
+        await self._journal.wait(self._run, _IDLE_SECONDS)
         return True
 
     # ---- the workers

@@ -8,6 +8,8 @@ state of a run changes, each with its contract. `SqliteJournal` keeps it on one 
     frozen       how a batch's calls are kept
     sqlite       the verbs, in one SQLite file
     changes      what each verb does to its tables
+    control      of these, what is to happen with runs, and who is at work
+    single       of these, single calls of the intake
     buckets      the limit that all processes share, in its tables
     writer       one thread that writes, and commits in groups
     connection   opening the file; SQLite's errors in words
@@ -32,16 +34,22 @@ from phonon_bulk.journal.clock import Moment
 from phonon_bulk.journal.frozen import FrozenBatch
 from phonon_bulk.journal.keys import Key
 from phonon_bulk.journal.records import (
+    Admitted,
+    AtWork,
     Backlog,
     Claim,
     Contact,
     Control,
+    Dash,
     Doubt,
+    DueRun,
     Kind,
     LimitChange,
+    NewOrder,
     NewRun,
     NextWork,
     Opened,
+    Order,
     Repeat,
     Run,
     RunCounts,
@@ -53,21 +61,27 @@ from phonon_bulk.schedule import Ask, Lease, Limits, Rate
 from phonon_bulk.throttle import BackOff, No, Throttle
 
 __all__ = [
+    "Admitted",
+    "AtWork",
     "Backlog",
     "Books",
     "Claim",
     "Contact",
     "Control",
+    "Dash",
     "Doubt",
+    "DueRun",
     "FrozenBatch",
     "Journal",
     "Key",
     "Kind",
     "LimitChange",
     "Moment",
+    "NewOrder",
     "NewRun",
     "NextWork",
     "Opened",
+    "Order",
     "Repeat",
     "Run",
     "RunCounts",
@@ -146,6 +160,9 @@ class Journal(Protocol):
         forgotten: those were other bytes. If another batch with the same bytes went out before,
         this one is not to be sent, and a `Repeat` is returned: it was refused, or is ready again a
         little later because the other is under way, or is to be halved.
+
+        Raises RunHeldError if the run was paused, stopped or taken back meanwhile; it is claimed
+        still.
         """
 
     async def refuse(self, batch: int, owner: str, now: float, reason: str) -> None:
@@ -185,7 +202,7 @@ class Journal(Protocol):
 
         It is held for `lease` seconds from now.
 
-        Raises TransitionError if it is no longer as `claim` has it.
+        Raises TransitionError if it is no longer as `claim` has it, RunHeldError as `send` does.
         """
 
     async def resolve(
@@ -199,8 +216,12 @@ class Journal(Protocol):
     async def expire(self, batch: int, owner: str, now: float, reason: str) -> None:
         """Move a claimed batch to expired: it is too late to send it."""
 
-    async def cancel_ready(self, run: int, now: float, reason: str) -> int:
-        """Move every ready batch of a run to cancelled; return how many."""
+    async def cancel(self, run: int, now: float, reason: str) -> int:
+        """Take a run back for good: what is ready is cancelled; return how many calls that were.
+
+        What is claimed, or being sent, or still to be read, is cancelled as soon as it is ready
+        (again). Raises RunError if that was done before, or if there is no such run.
+        """
 
     async def recover(self, now: Moment, replay_after: float = 0.0) -> tuple[int, int]:
         """Take back leases that ended, and those of processes that are known to have ended.
@@ -212,7 +233,47 @@ class Journal(Protocol):
     async def control(
         self, run: int, control: Control, allowed: Sequence[Control], reason: str | None = None
     ) -> None:
-        """Change what is to happen with a run that is in one of `allowed`."""
+        """Change what is to happen with a run that is in one of `allowed`.
+
+        From then on no batch of a run that is not to go on is marked as sending. To take it back
+        for good is `cancel`. Raises RunError if it is in none of them, or was taken back.
+        """
+
+    async def begin_work(self, run: int, what: str, now: float) -> None:
+        """Take note that this process is at work on a run: it `reads` its list, or `sends` it."""
+
+    async def end_work(self, run: int, what: str) -> None:
+        """Take note that it is not any more."""
+
+    async def due(
+        self, *, now: Moment, within: float, today: str
+    ) -> tuple[list[DueRun], float | None]:
+        """Return the runs with something to send now, and when the next of the others has.
+
+        The moment is of the journal's own time; the rest is as in `doubts`.
+        """
+
+    async def admit(
+        self, new: NewOrder, dash: Dash | None, clock: Callable[[], Moment]
+    ) -> Admitted:
+        """Keep an order of single calls, or return the one that was kept with its key before.
+
+        With `dash`, and if no other batch of its run is ready and a slot can be had, its batch is
+        marked as sending in the same breath. Raises RunError if the run takes no calls any more.
+        """
+
+    async def gather(
+        self,
+        members: Sequence[Claim],
+        whole: FrozenBatch,
+        owner: str,
+        now: Moment,
+        lease: float,
+    ) -> Claim:
+        """Put claimed batches that were never sent into one, which is claimed in their place."""
+
+    async def waiting(self, run: int) -> int:
+        """Return how many calls of a run are not sent yet."""
 
     async def amend(self, run: int, flow_id: str, not_after: float | None) -> None:
         """Send what is still to be sent of a run to this flow, and until this moment."""
@@ -222,8 +283,8 @@ class Journal(Protocol):
     ) -> "NextWork":
         """Say what a run without ready batches waits for; the rest is as in `doubts`."""
 
-    async def wait(self, seconds: float) -> None:
-        """Return when this process has appended something, or after `seconds`."""
+    async def wait(self, run: int, seconds: float) -> None:
+        """Return when this process has appended something to a run, or after `seconds`."""
 
     async def lease(self, ask: Ask, clock: Callable[[], Moment]) -> Lease:
         """Grant slots of an endpoint to who asks: one schedule for all that use this journal.
@@ -318,6 +379,21 @@ class Books(Protocol):
 
         The rest is as in `placed`.
         """
+
+    def at_work(self) -> list[AtWork]:
+        """Return which living processes are at work on which runs."""
+
+    def order(self, number: str) -> Order | None:
+        """Return the order of single calls with this id, None if there is none."""
+
+    def leaves(self, batches: Sequence[int]) -> Iterator[tuple[int, range, SettledBatch]]:
+        """Yield for each batch those that hold its calls now, as (batch, its rows, what became).
+
+        Where calls were gathered, such a batch has rows of others too.
+        """
+
+    def version(self) -> int:
+        """Return a number that is another one as soon as something has changed."""
 
     def backlog(self) -> list[Backlog]:
         """Return what is not settled yet, by account and endpoint."""

@@ -14,20 +14,24 @@ from phonon_bulk.batch import State
 from phonon_bulk.call import LeftOut, LeftOutRow
 from phonon_bulk.errors import DamagedBodyError, RunError
 from phonon_bulk.journal import (
+    AtWork,
     Backlog,
     Control,
     Doubt,
     Kind,
     LimitChange,
+    Order,
     Run,
     RunCounts,
     SettledBatch,
     buckets,
 )
+from phonon_bulk.journal.alive import is_dead
 from phonon_bulk.journal.clock import read_clock
 from phonon_bulk.journal.connection import connect_to_read, explain
 from phonon_bulk.journal.frozen import thaw, thaw_rows
 from phonon_bulk.journal.keys import Key, keys_of
+from phonon_bulk.journal.single import order_of
 from phonon_bulk.journal.statements import SQL
 from phonon_bulk.schedule import Limits, Rate
 
@@ -120,18 +124,21 @@ class SqliteBooks:
     def batches(self, run: int) -> Iterator[SettledBatch]:
         """See `Books`."""
         for row in self._rows("settled_batches", run=run):
-            yield SettledBatch(
-                batch=row["id"],
-                state=self._state(row),
-                reason=row["reason"],
-                request_id=row["request_id"],
-                accepted=row["accepted"],
-                attempts=row["attempts"],
-                settled_at=row["settled_at"],
-                rows=_thawed_rows(row),
-                calls=_thawed(row["body"]),
-                answer=None if row["answer"] is None else _thawed(row["answer"]),
-            )
+            yield self._settled_batch(row)
+
+    def _settled_batch(self, row: sqlite3.Row) -> SettledBatch:
+        return SettledBatch(
+            batch=row["id"],
+            state=self._state(row),
+            reason=row["reason"],
+            request_id=row["request_id"],
+            accepted=row["accepted"],
+            attempts=row["attempts"],
+            settled_at=row["settled_at"],
+            rows=_thawed_rows(row),
+            calls=_thawed(row["body"]),
+            answer=_thawed(row["answer"]),
+        )
 
     def left_out(self, run: int) -> Iterator[LeftOutRow]:
         """See `Books`."""
@@ -157,6 +164,27 @@ class SqliteBooks:
         """See `Books`."""
         for row in self._rows("placed_in", run=run):
             yield keys_of(row, by)
+
+    def at_work(self) -> list[AtWork]:
+        """See `Books`."""
+        rows = [AtWork(**dict(row)) for row in self._rows("at_work")]
+        return [one for one in rows if not is_dead(self.path, one.owner)]
+
+    def order(self, number: str) -> Order | None:
+        """See `Books`."""
+        for row in self._rows("order", id=number):
+            return order_of(row)
+        return None
+
+    def leaves(self, batches: Sequence[int]) -> Iterator[tuple[int, range, SettledBatch]]:
+        """See `Books`."""
+        for row in self._rows("leaves", batches=orjson.dumps(list(batches)).decode()):
+            rows = range(row["from_row"], row["from_row"] + row["of_calls"])
+            yield row["origin"], rows, self._settled_batch(row)
+
+    def version(self) -> int:
+        """See `Books`."""
+        return int(self._connection.execute("PRAGMA data_version").fetchone()[0])
 
     def backlog(self) -> list[Backlog]:
         """See `Books`."""
@@ -211,7 +239,10 @@ class SqliteBooks:
             raise explain(error, self.path) from None
 
 
-def _thawed(frame: bytes) -> bytes | None:
+def _thawed(frame: bytes | None) -> bytes | None:
+    """Return what was frozen; None if it can't be read any more, or was deleted."""
+    if frame is None:
+        return None
     try:
         return thaw(frame)
     except DamagedBodyError:

@@ -15,7 +15,7 @@ import orjson
 
 from phonon_bulk.batch import MAX_VARIANT, TRANSITIONS, State
 from phonon_bulk.call import LeftOut, LeftOutRow
-from phonon_bulk.errors import ReadElsewhereError, RunError, TransitionError
+from phonon_bulk.errors import ReadElsewhereError, RunError, RunHeldError, TransitionError
 from phonon_bulk.journal.alive import is_dead
 from phonon_bulk.journal.clock import Moment
 from phonon_bulk.journal.frozen import FrozenBatch, compress
@@ -132,15 +132,22 @@ def finish_reading(db: Connection, run: int, now: float, *, whole: bool) -> None
 
 
 def read_so_far(db: Connection, run: int) -> int | None:
-    row = _run(db, run)
+    row = run_of(db, run)
     return int(row["rows"]) if row["read_at"] is None else None
 
 
-def _run(db: Connection, run: int) -> sqlite3.Row:
+def run_of(db: Connection, run: int) -> sqlite3.Row:
     row: sqlite3.Row | None = execute(db, "run", {"run": run}).fetchone()
     if row is None:
         raise RunError(f"there is no run {run}: `phonon-bulk runs` lists them")
     return row
+
+
+def _raise_if_held(db: Connection, run: int) -> None:
+    """Raise RunHeldError if nothing of a run is to be sent now."""
+    control = run_of(db, run)["control"]
+    if control != Control.GO:
+        raise RunHeldError(f"the run is {control}")
 
 
 def claim(
@@ -154,14 +161,14 @@ def claim(
         "lease_until": now.steady + lease,
     }
     rows = execute(db, "claim", values).fetchall()
-    return [_claim_with_body(db, row) for row in sorted(rows, key=_in_order)]
+    return [claim_with_body(db, row) for row in sorted(rows, key=_in_order)]
 
 
 def _in_order(row: sqlite3.Row) -> tuple[int, int]:
     return row["first_row"], row["id"]
 
 
-def _claim_with_body(db: Connection, row: sqlite3.Row, *, replay: bool = False) -> Claim:
+def claim_with_body(db: Connection, row: sqlite3.Row, *, replay: bool = False) -> Claim:
     body = execute(db, "claimed_body", {"batch": row["id"]}).fetchone()
     return Claim(
         batch=row["id"],
@@ -177,6 +184,8 @@ def _claim_with_body(db: Connection, row: sqlite3.Row, *, replay: bool = False) 
         if row["doubted_at"] is None
         else Moment(row["doubted_at"], row["doubted_steady"]),
         denied=bool(row["denied"]),
+        came_at=row["came_at"],
+        whole=row["parent"] is None,
         body=body["calls"],
         rows=body["rows"],
         replay=replay,
@@ -186,6 +195,7 @@ def _claim_with_body(db: Connection, row: sqlite3.Row, *, replay: bool = False) 
 def send(
     db: Connection, claim: Claim, head_sha256: bytes, owner: str, now: Moment, lease: float
 ) -> int | Repeat:
+    _raise_if_held(db, claim.run)
     repeat = _repeat_of(db, claim, head_sha256, owner, now, lease)
     if repeat is not None:
         return repeat
@@ -296,19 +306,6 @@ def split(
         _insert_batch(db, run, expired, parent=claim.batch, expired=(now, reason))
 
 
-def control(
-    db: Connection, run: int, control: Control, allowed: Sequence[Control], reason: str | None
-) -> None:
-    values = {
-        "run": run,
-        "control": control,
-        "reason": reason,
-        "allowed": orjson.dumps(list(allowed)).decode(),
-    }
-    if execute(db, "set_control", values).rowcount != 1:
-        raise RunError(f"run {run} is {_run(db, run)['control']}")
-
-
 def window(run: int, now: Moment, within: float, today: str, but: Sequence[int]) -> dict[str, Any]:
     return {
         "run": run,
@@ -341,10 +338,11 @@ def recover(
 
 def doubts(db: Connection, values: dict[str, Any]) -> list[Claim]:
     rows = execute(db, "doubts", values).fetchall()
-    return [_claim_with_body(db, row, replay=True) for row in rows]
+    return [claim_with_body(db, row, replay=True) for row in rows]
 
 
 def replay(db: Connection, claim: Claim, owner: str, now: Moment, lease: float) -> int:
+    _raise_if_held(db, claim.run)
     values = {
         "batch": claim.batch,
         "attempts": claim.attempts,
@@ -383,7 +381,7 @@ _SAID = {State.ACCEPTED: "accepted, according to", State.ABANDONED: "given up by
 
 
 def next_work(db: Connection, run: int, window: dict[str, Any]) -> NextWork:
-    row = _run(db, run)
+    row = run_of(db, run)
     return NextWork(
         control=Control(row["control"]),
         reading=row["read_at"] is None,

@@ -56,7 +56,7 @@ UPDATE batch
      ORDER BY batch.first_row, batch.id
      LIMIT :limit)
 RETURNING id, run, first_row, calls, start_date, sha256, variant, head_sha256, attempts, doubted_at,
-          coalesce(doubted_steady, doubted_at) AS doubted_steady, denied;
+          coalesce(doubted_steady, doubted_at) AS doubted_steady, denied, came_at, parent;
 
 -- name: claimed_body
 SELECT calls, rows FROM body WHERE batch = :batch;
@@ -145,9 +145,15 @@ UPDATE batch
    SET state = 'expired', owner = NULL, lease_until = NULL, settled_at = :now, reason = :reason
  WHERE id = :batch AND state = 'claimed' AND owner = :owner;
 
+-- name: take_back
+UPDATE run SET control = 'cancelled', reason = :reason, cancelled_at = :now
+ WHERE id = :run AND control <> 'cancelled';
+
 -- name: cancel_ready
+-- What others hold meanwhile follows when they give it back: a trigger of schema 5 sees to it.
 UPDATE batch SET state = 'cancelled', settled_at = :now, reason = :reason
- WHERE run = :run AND state = 'ready';
+ WHERE run = :run AND state = 'ready'
+RETURNING calls;
 
 -- name: owners
 -- Who holds anything.
@@ -173,7 +179,7 @@ UPDATE batch
 -- name: doubts
 -- What may be replayed now: young enough, and of a date at which it would not be refused as past.
 SELECT id, run, first_row, calls, start_date, sha256, variant, head_sha256, attempts, doubted_at,
-       coalesce(doubted_steady, doubted_at) AS doubted_steady, denied
+       coalesce(doubted_steady, doubted_at) AS doubted_steady, denied, came_at, parent
   FROM batch INDEXED BY batch_in_doubt
  WHERE run = :run AND state = 'in_doubt' AND not_before <= :now
    AND EXISTS (SELECT 1 FROM run WHERE run.id = :run AND control = 'go')
@@ -217,11 +223,131 @@ SELECT id AS batch, first_row, calls, attempts, sent_at, doubted_at, verdict, re
  WHERE run = :run AND state = 'in_doubt' ORDER BY first_row;
 
 -- name: set_control
+-- To take a run back is another matter, and for good.
 UPDATE run SET control = :control, reason = :reason
- WHERE id = :run AND control IN (SELECT value FROM json_each(:allowed));
+ WHERE id = :run AND control IN (SELECT value FROM json_each(:allowed))
+   AND control <> 'cancelled' AND :control <> 'cancelled';
 
 -- name: amend
 UPDATE run SET flow_id = :flow_id, not_after = :not_after WHERE id = :run;
+
+-- ---- who is at work, and what is to be done
+
+-- name: begin_work
+INSERT INTO at_work (run, owner, what, since) VALUES (:run, :owner, :what, :now)
+ON CONFLICT (run, owner, what) DO NOTHING;
+
+-- name: end_work
+DELETE FROM at_work WHERE run = :run AND owner = :owner AND what = :what;
+
+-- name: at_work
+SELECT run, owner, what, since FROM at_work ORDER BY run, since;
+
+-- name: workers
+SELECT DISTINCT owner FROM at_work;
+
+-- name: forget_work
+DELETE FROM at_work WHERE owner = :owner;
+
+-- name: due_runs
+-- Runs that are to go on and have something to do now: a batch that is ready, a doubt that may be
+-- replayed, a lease that was lost.
+SELECT id AS run, account, endpoint, flow_id, definition, not_after, kind FROM run
+ WHERE control = 'go' AND (
+    EXISTS (SELECT 1 FROM batch INDEXED BY batch_ready
+             WHERE batch.run = run.id AND state = 'ready' AND not_before <= :now)
+    OR EXISTS (SELECT 1 FROM batch INDEXED BY batch_in_doubt
+                WHERE batch.run = run.id AND state = 'in_doubt' AND not_before <= :now
+                  AND doubted_at > :since
+                  AND coalesce(doubted_steady, doubted_at) > :steady_since
+                  AND start_date >= :today)
+    OR EXISTS (SELECT 1 FROM batch INDEXED BY batch_leased
+                WHERE batch.run = run.id AND state IN ('claimed', 'sending')
+                  AND lease_until <= :now))
+ ORDER BY id;
+
+-- name: next_due
+-- When the next of what is put off, in doubt or held is due.
+SELECT min(at) FROM (
+    SELECT min(not_before) AS at FROM batch INDEXED BY batch_ready JOIN run ON run.id = batch.run
+     WHERE state = 'ready' AND control = 'go' AND not_before > :now
+    UNION ALL
+    SELECT min(not_before) FROM batch INDEXED BY batch_in_doubt JOIN run ON run.id = batch.run
+     WHERE state = 'in_doubt' AND control = 'go' AND not_before > :now AND doubted_at > :since
+    UNION ALL
+    SELECT min(lease_until) FROM batch INDEXED BY batch_leased JOIN run ON run.id = batch.run
+     WHERE state IN ('claimed', 'sending') AND control = 'go' AND lease_until > :now);
+
+-- ---- single calls
+
+-- name: order_of_key
+SELECT id, run, batch, came_at, request FROM intake WHERE key = :key;
+
+-- name: order
+SELECT id, run, batch, came_at, request FROM intake WHERE id = :id;
+
+-- name: count_single
+UPDATE run SET rows = rows + :calls, calls = calls + :calls
+ WHERE id = :run AND kind = 'intake' AND read_at IS NULL
+RETURNING rows;
+
+-- name: insert_single
+INSERT INTO batch (run, first_row, calls, size, start_date, sha256, variant, state, owner,
+                   lease_until, came_at)
+VALUES (:run, :first_row, :calls, :size, :start_date, :sha256,
+        (SELECT variant FROM run WHERE id = :run), :state, :owner, :lease_until, :came_at)
+RETURNING id;
+
+-- name: insert_order
+INSERT INTO intake (id, run, batch, came_at, key, request)
+VALUES (:id, :run, :batch, :came_at, :key, :request);
+
+-- name: others_ready
+SELECT 1 FROM batch INDEXED BY batch_ready
+ WHERE run = :run AND state = 'ready' AND id <> :batch LIMIT 1;
+
+-- name: claim_one
+UPDATE batch
+   SET state = 'claimed', owner = :owner, lease_until = :lease_until
+ WHERE id = :batch AND state = 'ready'
+   AND EXISTS (SELECT 1 FROM run WHERE run.id = batch.run AND control = 'go')
+RETURNING id, run, first_row, calls, start_date, sha256, variant, head_sha256, attempts, doubted_at,
+          coalesce(doubted_steady, doubted_at) AS doubted_steady, denied, came_at, parent;
+
+-- name: batch
+SELECT id, run, first_row, calls, start_date, sha256, variant, head_sha256, attempts, doubted_at,
+       coalesce(doubted_steady, doubted_at) AS doubted_steady, denied, came_at, parent
+  FROM batch WHERE id = :batch;
+
+-- name: gather
+UPDATE batch
+   SET state = 'split', owner = NULL, lease_until = NULL, settled_at = :now,
+       reason = 'gathered with others into one request', gathered_into = :into
+ WHERE id = :batch AND run = :run AND state = 'claimed' AND owner = :owner AND attempts = 0
+   AND parent IS NULL;
+
+-- name: waiting
+SELECT coalesce((SELECT sum(calls) FROM batch INDEXED BY batch_ready
+                  WHERE run = :run AND state = 'ready'), 0)
+     + coalesce((SELECT sum(calls) FROM batch INDEXED BY batch_leased
+                  WHERE run = :run AND state IN ('claimed', 'sending')), 0);
+
+-- name: leaves
+-- What has become of batches: each with those that hold its calls now.
+WITH RECURSIVE leaf (origin, batch) AS (
+    SELECT value, value FROM json_each(:batches)
+    UNION
+    SELECT origin, coalesce(one.gathered_into, part.id)
+      FROM leaf JOIN batch AS one ON one.id = leaf.batch
+           LEFT JOIN batch AS part ON part.parent = one.id AND one.gathered_into IS NULL
+     WHERE one.state = 'split')
+SELECT origin, was.first_row AS from_row, was.calls AS of_calls, batch.id, batch.first_row,
+       batch.calls, batch.state, batch.reason, batch.request_id, batch.accepted, batch.attempts,
+       batch.settled_at, body.calls AS body, body.rows AS rows, answer.body AS answer
+  FROM leaf JOIN batch AS was ON was.id = leaf.origin JOIN batch ON batch.id = leaf.batch
+       LEFT JOIN body ON body.batch = batch.id LEFT JOIN answer ON answer.batch = batch.id
+ WHERE batch.state <> 'split'
+ ORDER BY origin, batch.first_row;
 
 -- name: clock
 SELECT boot, zero FROM clock;
@@ -353,10 +479,16 @@ SELECT account, endpoint, coalesce(steady_at, sent_at) AS at, sent_at AS wall, b
 SELECT state, count(*) AS rows FROM left_out WHERE run = :run GROUP BY state;
 
 -- name: uneven_splits
+-- Batches whose calls are not all in those that took their place, or in more.
 SELECT batch.id AS batch, batch.run, batch.calls, coalesce(sum(part.calls), 0) AS in_parts
   FROM batch LEFT JOIN batch AS part ON part.parent = batch.id
- WHERE batch.state = 'split' AND (:run IS NULL OR batch.run = :run)
- GROUP BY batch.id HAVING in_parts <> batch.calls;
+ WHERE batch.state = 'split' AND batch.gathered_into IS NULL AND (:run IS NULL OR batch.run = :run)
+ GROUP BY batch.id HAVING in_parts <> batch.calls
+UNION ALL
+SELECT batch.id, batch.run, batch.calls, sum(member.calls)
+  FROM batch JOIN batch AS member ON member.gathered_into = batch.id
+ WHERE :run IS NULL OR batch.run = :run
+ GROUP BY batch.id HAVING sum(member.calls) <> batch.calls;
 
 -- name: uneven_counts
 -- Batches whose attempts are not as many as they say.

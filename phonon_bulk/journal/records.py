@@ -7,7 +7,8 @@ from hashlib import sha256
 
 from phonon_bulk.batch import State
 from phonon_bulk.journal.clock import Moment
-from phonon_bulk.schedule import Limits
+from phonon_bulk.journal.frozen import FrozenBatch
+from phonon_bulk.schedule import Ask, Limits
 
 
 class Control(StrEnum):
@@ -113,6 +114,10 @@ class Claim:
     """When these bytes first left and may have arrived; None if they surely did not."""
     denied: bool
     """An earlier attempt with these bytes was answered with a clear no."""
+    came_at: float | None = None
+    """Of single calls, when they came in; seconds since the epoch."""
+    whole: bool = True
+    """It is no part of a batch that was split."""
     body: bytes = field(default=b"")
     rows: bytes | None = None
     replay: bool = False
@@ -121,6 +126,87 @@ class Claim:
     def __repr__(self) -> str:
         """Show nothing of the calls."""
         return f"Claim(batch={self.batch}, run={self.run}, calls={self.calls})"
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class NewOrder:
+    """What a client of the intake wants to be sent, frozen."""
+
+    id: str
+    run: int
+    batch: FrozenBatch
+    """Its rows are numbered when it is kept."""
+    key: bytes | None
+    """SHA-256 of its Idempotency-Key."""
+    request_sha256: bytes
+
+    def __repr__(self) -> str:
+        """Show nothing of the calls."""
+        return f"NewOrder(run={self.run}, calls={self.batch.calls})"
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """An order that was kept; `batch` holds the calls as they came in."""
+
+    id: str
+    run: int
+    batch: int
+    came_at: float
+    """Seconds since the epoch."""
+    request_sha256: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Dash:
+    """How an order is sent in the same breath in which it is kept."""
+
+    ask: Ask
+    """For a slot; it wants one request with the order's calls."""
+    owner: str
+    head_sha256: bytes
+    lease: float
+    """Seconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Admitted:
+    """An order that is kept; with a `claim` it is marked as sending, and to be posted now."""
+
+    order: Order
+    is_new: bool
+    """Whether it was kept just now; False if its key came before."""
+    claim: Claim | None = None
+    slot: float = 0.0
+    """From when on it may leave, by the journal's own time, and for how many seconds."""
+    life: float = 0.0
+    marked_at: Moment | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DueRun:
+    """A run with something to do, and what is needed to do it."""
+
+    run: int
+    account: str
+    endpoint: str
+    flow_id: str
+    definition: str
+    not_after: float | None
+    kind: str
+
+
+@dataclass(frozen=True, slots=True)
+class AtWork:
+    """A process that is at work on a run."""
+
+    run: int
+    owner: str
+    """host:pid:random"""
+    what: str
+    """`reads` or `sends`."""
+    since: float
+    """Seconds since the epoch."""
 
 
 @dataclass(frozen=True, slots=True)

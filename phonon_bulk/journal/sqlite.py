@@ -16,14 +16,18 @@ from pathlib import Path
 from phonon_bulk.batch import State
 from phonon_bulk.call import LeftOutRow
 from phonon_bulk.errors import JournalError
-from phonon_bulk.journal import buckets, changes
+from phonon_bulk.journal import buckets, changes, control, single
 from phonon_bulk.journal.alive import Sign, sweep
 from phonon_bulk.journal.clock import Moment, open_clock
 from phonon_bulk.journal.connection import BUSY_SECONDS, connect, explain, unusable
 from phonon_bulk.journal.frozen import FrozenBatch
 from phonon_bulk.journal.records import (
+    Admitted,
     Claim,
     Control,
+    Dash,
+    DueRun,
+    NewOrder,
     NewRun,
     NextWork,
     Opened,
@@ -60,7 +64,7 @@ class SqliteJournal:
             raise unusable(error, path) from None
         self._failed = False
         self._writer = Writer(connection, self._explain, committed)
-        self._appended = asyncio.Event()
+        self._appended: dict[int, asyncio.Event] = {}
 
     def now(self) -> Moment:
         """See `Journal`."""
@@ -84,12 +88,12 @@ class SqliteJournal:
         await self._writer.do(
             lambda db: changes.append(db, run, batches, left_out, after_row, last_row, notes)
         )
-        self._appended.set()
+        self._news(run).set()
 
     async def finish_reading(self, run: int, now: float, *, whole: bool = True) -> None:
         """See `Journal`."""
         await self._writer.do(lambda db: changes.finish_reading(db, run, now, whole=whole))
-        self._appended.set()
+        self._news(run).set()
 
     async def read_so_far(self, run: int) -> int | None:
         """See `Journal`."""
@@ -99,7 +103,7 @@ class SqliteJournal:
         self, run: int, *, owner: str, limit: int, now: Moment, lease: float
     ) -> list[Claim]:
         """See `Journal`."""
-        self._appended.clear()
+        self._news(run).clear()
         return await self._writer.do(lambda db: changes.claim(db, run, owner, limit, now, lease))
 
     async def renew(self, owner: str, now: Moment, lease: float) -> None:
@@ -144,7 +148,7 @@ class SqliteJournal:
         await self._writer.do(
             lambda db: changes.split(db, claim, parts, owner, now, answered, reason, expired)
         )
-        self._appended.set()
+        self._news(claim.run).set()
 
     async def expire(self, batch: int, owner: str, now: float, reason: str) -> None:
         """See `Journal`."""
@@ -152,18 +156,16 @@ class SqliteJournal:
             lambda db: changes.each(db, "expire", [batch], owner, now=now, reason=reason)
         )
 
-    async def cancel_ready(self, run: int, now: float, reason: str) -> int:
+    async def cancel(self, run: int, now: float, reason: str) -> int:
         """See `Journal`."""
-        values = {"run": run, "now": now, "reason": reason}
-        return await self._writer.do(
-            lambda db: changes.execute(db, "cancel_ready", values).rowcount
-        )
+        return await self._writer.do(lambda db: control.cancel(db, run, now, reason))
 
     async def recover(self, now: Moment, replay_after: float = 0.0) -> tuple[int, int]:
         """See `Journal`."""
         holding, returned, doubted = await self._writer.do(
             lambda db: changes.recover(db, self.path, now, replay_after)
         )
+        await self._writer.do(lambda db: control.forget_dead(db, self.path))
         sweep(self.path, holding)
         return returned, doubted
 
@@ -185,10 +187,51 @@ class SqliteJournal:
         await self._writer.do(lambda db: changes.resolve(db, run, batches, outcome, who, now))
 
     async def control(
-        self, run: int, control: Control, allowed: Sequence[Control], reason: str | None = None
+        self, run: int, wanted: Control, allowed: Sequence[Control], reason: str | None = None
     ) -> None:
         """See `Journal`."""
-        await self._writer.do(lambda db: changes.control(db, run, control, allowed, reason))
+        await self._writer.do(lambda db: control.set_control(db, run, wanted, allowed, reason))
+
+    async def begin_work(self, run: int, what: str, now: float) -> None:
+        """See `Journal`."""
+        await self._writer.do(lambda db: control.begin_work(db, run, self.owner, what, now))
+
+    async def end_work(self, run: int, what: str) -> None:
+        """See `Journal`."""
+        await self._writer.do(lambda db: control.end_work(db, run, self.owner, what))
+
+    async def due(
+        self, *, now: Moment, within: float, today: str
+    ) -> tuple[list[DueRun], float | None]:
+        """See `Journal`."""
+        values = changes.window(0, now, within, today, [])
+        return await self._writer.do(lambda db: control.due(db, values))
+
+    async def admit(
+        self, new: NewOrder, dash: Dash | None, clock: Callable[[], Moment]
+    ) -> Admitted:
+        """See `Journal`."""
+        admitted = await self._writer.do(lambda db: single.admit(db, new, dash, clock))
+        if admitted.is_new and admitted.claim is None:
+            self._news(new.run).set()
+        return admitted
+
+    async def gather(
+        self,
+        members: Sequence[Claim],
+        whole: FrozenBatch,
+        owner: str,
+        now: Moment,
+        lease: float,
+    ) -> Claim:
+        """See `Journal`."""
+        return await self._writer.do(
+            lambda db: single.gather(db, members, whole, owner, now, lease)
+        )
+
+    async def waiting(self, run: int) -> int:
+        """See `Journal`."""
+        return await self._writer.do(lambda db: single.waiting(db, run))
 
     async def amend(self, run: int, flow_id: str, not_after: float | None) -> None:
         """See `Journal`."""
@@ -204,10 +247,14 @@ class SqliteJournal:
         values = changes.window(run, now, within, today, but)
         return await self._writer.do(lambda db: changes.next_work(db, run, values))
 
-    async def wait(self, seconds: float) -> None:
+    async def wait(self, run: int, seconds: float) -> None:
         """See `Journal`."""
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._appended.wait(), seconds)
+            await asyncio.wait_for(self._news(run).wait(), seconds)
+
+    def _news(self, run: int) -> asyncio.Event:
+        """Return what is set when something was appended to a run, and cleared by who claims."""
+        return self._appended.setdefault(run, asyncio.Event())
 
     async def lease(self, ask: Ask, clock: Callable[[], Moment]) -> Lease:
         """See `Journal`."""

@@ -52,7 +52,7 @@ _PARQUET_ROWS = 50_000
 
 def contacts(books: Books, run: int, only: Collection[str] = STATES) -> Iterator[Contact]:
     """Yield what became of every row read so far, in the list's order; of those in `only` alone."""
-    calls = (contact for batch in _batches(books, run, only) for contact in _of_batch(batch))
+    calls = (contact for batch in _batches(books, run, only) for contact in contacts_of(batch))
     left_out = (_of_left_out(row) for row in _left_out(books, run, only))
     for contact in merge(calls, left_out, key=lambda contact: contact.row):
         if contact.state in only:
@@ -73,7 +73,8 @@ def _left_out(books: Books, run: int, only: Collection[str]) -> Iterator[LeftOut
     return iter(()) if set(LeftOut).isdisjoint(only) else books.left_out(run)
 
 
-def _of_batch(batch: SettledBatch) -> Iterator[Contact]:
+def contacts_of(batch: SettledBatch) -> Iterator[Contact]:
+    """Yield what became of each call of a batch."""
     if batch.calls is None:
         yield from _of_damaged(batch)
         return

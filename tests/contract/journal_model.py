@@ -16,7 +16,7 @@ from builders import DAY, make_data
 
 from phonon_bulk.batch import MAX_VARIANT, TRANSITIONS, Batch, State
 from phonon_bulk.call import LeftOut, LeftOutRow
-from phonon_bulk.errors import ReadElsewhereError, RunError, TransitionError
+from phonon_bulk.errors import ReadElsewhereError, RunError, RunHeldError, TransitionError
 from phonon_bulk.journal import (
     Claim,
     Control,
@@ -137,6 +137,7 @@ class Kept:
             attempts=len(self.tried),
             doubted=self.doubted,
             denied=self.denied,
+            whole=self.parent is None,
             body=self.frozen.body,
             rows=self.frozen.rows,
             replay=replay,
@@ -145,7 +146,7 @@ class Kept:
     def row(self) -> dict[str, Any]:
         """Return it as the table `batch` has it."""
         claim = self.claim()
-        shared = set(Claim.__slots__) - {"batch", "body", "rows", "replay", "doubted"}
+        shared = set(Claim.__slots__) - {"batch", "body", "rows", "replay", "doubted", "whole"}
         return {
             **{name: getattr(claim, name) for name in shared},
             "id": self.id,
@@ -161,6 +162,7 @@ class Kept:
             "request_id": self.request_id,
             "reason": self.reason,
             "settled_at": self.settled_at,
+            "gathered_into": None,
         }
 
     def doubt(self) -> Doubt:
@@ -198,6 +200,7 @@ class Begun:
     whole: int = 1
     control: Control = Control.GO
     reason: str | None = None
+    cancelled_at: float | None = None
     rows: int = 0
     calls: int = 0
     left_out: list[LeftOutRow] = field(default_factory=list)
@@ -309,6 +312,8 @@ class Model:
         """See `Journal`."""
         if run not in self.runs or self.runs[run].control not in allowed:
             raise RunError
+        if Control.CANCELLED in {control, self.runs[run].control}:
+            raise RunError
         self.runs[run].control, self.runs[run].reason = control, reason
 
     def amend(self, run: int, flow_id: str, not_after: float | None) -> None:
@@ -317,12 +322,22 @@ class Model:
             raise TransitionError
         self.runs[run].new = replace(self.runs[run].new, flow_id=flow_id, not_after=not_after)
 
-    def cancel_ready(self, run: int, now: float, reason: str) -> int:
+    def cancel(self, run: int, now: float, reason: str) -> int:
         """See `Journal`."""
-        ready = self.of(run, State.READY)
+        if run not in self.runs or self.runs[run].control is Control.CANCELLED:
+            raise RunError
+        begun = self.runs[run]
+        begun.control, begun.reason, begun.cancelled_at = Control.CANCELLED, reason, now
+        return sum(one.frozen.calls for one in self.sweep())
+
+    def sweep(self) -> list[Kept]:
+        """Cancel what is ready in runs that were taken back, however it became so."""
+        back = {run.id: run for run in self.runs.values() if run.control is Control.CANCELLED}
+        ready = [one for run in back for one in self.of(run, State.READY)]
         for one in ready:
-            one.let_go(State.CANCELLED, reason, now)
-        return len(ready)
+            one.let_go(State.CANCELLED, back[one.run].reason, back[one.run].cancelled_at)
+            one.not_before = 0.0
+        return ready
 
     # ---- batches
 
@@ -352,6 +367,8 @@ class Model:
         self, claim: Claim, head_sha256: bytes, owner: str, now: Moment, lease: float
     ) -> int | Repeat:
         """See `Journal`."""
+        if self.runs[claim.run].control is not Control.GO:
+            raise RunHeldError
         one = self._held(claim.batch, owner, State.CLAIMED)
         repeat = self._repeat_of(one, head_sha256, now, lease)
         if repeat is not None:
@@ -486,6 +503,8 @@ class Model:
     def replay(self, claim: Claim, owner: str, now: Moment, lease: float) -> int:
         """See `Journal`."""
         one = self.batches[claim.batch]
+        if self.runs[one.run].control is not Control.GO:
+            raise RunHeldError
         if one.state is not State.IN_DOUBT or len(one.tried) != claim.attempts:
             raise TransitionError
         return self._goes_out(one, one.tried[-1].head, owner, now, lease)

@@ -484,7 +484,7 @@ async def test_expire_and_cancel(journal: Journal, books: Callable[[], SqliteBoo
     run = await filled(journal, batches=3)
     (one,) = await claim(journal, run)
     await journal.expire(one.batch, ME, NOW, "too late")
-    assert await journal.cancel_ready(run, NOW, "by Asha") == 2
+    assert await journal.cancel(run, NOW, "by Asha") == 1000
     assert states(books, run) == {State.EXPIRED: 1, State.CANCELLED: 2}
 
 
@@ -540,14 +540,14 @@ async def test_wait_wakes_for_an_append(journal: Journal) -> None:
     """Whoever waits for work is woken by an append, long before its time is over."""
     run = (await journal.open_run(make_run(), NOW)).run
     await claim(journal, run)
-    waiting = asyncio.create_task(journal.wait(60.0))
+    waiting = asyncio.create_task(journal.wait(run, 60.0))
     await journal.append(run, [make_batch([1])], [], after_row=0, last_row=1)
     await asyncio.wait_for(waiting, 5)
 
 
 async def test_wait_ends_by_itself(journal: Journal) -> None:
     """Without an append, waiting ends after its seconds."""
-    await asyncio.wait_for(journal.wait(0.0), 5)
+    await asyncio.wait_for(journal.wait(1, 0.0), 5)
 
 
 # ---- the end
@@ -1051,7 +1051,7 @@ async def test_who_counts_as_called(
     """Calls placed, perhaps placed or still to be sent count; what surely never rang does not."""
     run = await appended(journal, [[1, 2]])
     if state is State.CANCELLED:
-        await journal.cancel_ready(run, NOW, "why")
+        await journal.cancel(run, NOW, "why")
     elif state is not State.READY:
         await arrive(journal, run, state)
     assert states(books, run).get(state) == 1

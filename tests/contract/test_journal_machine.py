@@ -141,6 +141,8 @@ def foretold(what: Call, model: Model) -> Any:
         return what.by(model)
     except (TransitionError, RunError, sqlite3.IntegrityError) as error:
         return type(error)
+    finally:
+        model.sweep()
 
 
 class JournalMachine(RuleBasedStateMachine):
@@ -385,7 +387,7 @@ class JournalMachine(RuleBasedStateMachine):
             call("amend", run, FLOWS[yes], now if yes else None),
             call("control", run, control, [current], REASON if yes else None),
             call("control", run, Control.GO, [current]),
-            *[call("cancel_ready", run, now, REASON)] * 2,
+            call("cancel", run, now, REASON),
         ]
         self._do(self._who(), self._pick("verb", verbs))
 
@@ -475,7 +477,7 @@ class JournalMachine(RuleBasedStateMachine):
             call("finish_reading", run if begun.read_at else none, now.wall),
             call("append", run, [], [], after_row=elsewhere, last_row=elsewhere),
             call("claim", none, **claim),
-            call("cancel_ready", none, now.wall, REASON),
+            call("cancel", none, now.wall, REASON),
             call("open_run", begun.new, now.wall),
             call("renew", "nobody", now, HOUR),
             call("control", run, Control.PAUSED, list(Control)),

@@ -100,7 +100,11 @@ def test_the_sum_of_a_partial_success() -> None:
 def test_sums_that_do_not_agree_are_a_fault() -> None:
     """A call that is nowhere is never papered over."""
     run = Run(
-        **dict.fromkeys(("campaign", "account", "endpoint", "flow_id", "definition"), ""),
+        campaign="",
+        account="",
+        endpoint="",
+        flow_id="",
+        definition="",
         list="",
         list_sha256="",
         identity="",

@@ -1,0 +1,130 @@
+"""Single calls, as the intake takes them: kept as they come, gathered, found again.
+
+Functions over a connection, in a transaction, as in `changes.py`.
+"""
+
+import sqlite3
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+from phonon_bulk.batch import State
+from phonon_bulk.errors import RunError, TransitionError
+from phonon_bulk.journal import buckets
+from phonon_bulk.journal.changes import claim_with_body, execute, send
+from phonon_bulk.journal.clock import Moment
+from phonon_bulk.journal.frozen import FrozenBatch
+from phonon_bulk.journal.records import Admitted, Claim, Dash, NewOrder, Order, Repeat
+
+Connection = sqlite3.Connection
+
+
+def admit(
+    db: Connection, new: NewOrder, dash: Dash | None, clock: Callable[[], Moment]
+) -> Admitted:
+    """Keep an order, and send it in the same breath if `dash` says how and a slot is free."""
+    if new.key is not None:
+        found = execute(db, "order_of_key", {"key": new.key}).fetchone()
+        if found is not None:
+            return Admitted(order_of(found), is_new=False)
+    now = clock()
+    batch = _keep(db, new, now)
+    order = Order(new.id, new.run, batch, now.wall, new.request_sha256)
+    if dash is None:
+        return Admitted(order, is_new=True)
+    return _dashed(db, Admitted(order, is_new=True), dash, now)
+
+
+def _keep(db: Connection, new: NewOrder, now: Moment) -> int:
+    frozen = new.batch
+    counted = execute(db, "count_single", {"run": new.run, "calls": frozen.calls}).fetchall()
+    if len(counted) != 1:
+        raise RunError(f"run {new.run} takes no calls any more")
+    batch = insert(
+        db, new.run, replace(frozen, first_row=counted[0]["rows"] - frozen.calls + 1), now.wall
+    )
+    values = {
+        "id": new.id,
+        "run": new.run,
+        "batch": batch,
+        "came_at": now.wall,
+        "key": new.key,
+        "request": new.request_sha256,
+    }
+    execute(db, "insert_order", values)
+    return batch
+
+
+def insert(
+    db: Connection,
+    run: int,
+    batch: FrozenBatch,
+    came_at: float,
+    held: tuple[str, float] | None = None,
+) -> int:
+    """Add a batch of single calls, ready; or claimed, if `held` says by whom and until when."""
+    owner, lease_until = held or (None, None)
+    values = {
+        **{name: getattr(batch, name) for name in FrozenBatch.__slots__},
+        "run": run,
+        "came_at": came_at,
+        "state": State.CLAIMED if held else State.READY,
+        "owner": owner,
+        "lease_until": lease_until,
+    }
+    number = int(execute(db, "insert_single", values).fetchone()[0])
+    execute(db, "insert_body", {**values, "batch": number})
+    return number
+
+
+def _dashed(db: Connection, admitted: Admitted, dash: Dash, now: Moment) -> Admitted:
+    """Take a slot for what was kept just now, if there is one, and mark it as sending."""
+    order = admitted.order
+    waiting = execute(db, "others_ready", {"run": order.run, "batch": order.batch}).fetchone()
+    if waiting is not None:  # whoever came first goes first
+        return admitted
+    lease = buckets.lease(db, dash.ask, now)
+    if not lease.slots:
+        return admitted
+    held = {"batch": order.batch, "owner": dash.owner, "lease_until": now.steady + dash.lease}
+    row = execute(db, "claim_one", held).fetchone()
+    if row is None:  # its run was stopped, or taken back
+        return admitted
+    claim = claim_with_body(db, row)
+    sent = send(db, claim, dash.head_sha256, dash.owner, now, dash.lease)
+    if isinstance(sent, Repeat):
+        if sent.halve:
+            execute(db, "release", {"batch": order.batch, "owner": dash.owner})
+        return admitted
+    return replace(admitted, claim=claim, slot=lease.slots[0], life=lease.life, marked_at=now)
+
+
+def gather(
+    db: Connection,
+    members: Sequence[Claim],
+    whole: FrozenBatch,
+    owner: str,
+    now: Moment,
+    lease: float,
+) -> Claim:
+    """Put claimed batches of single calls into one, which takes their place and is claimed."""
+    if whole.calls != sum(member.calls for member in members):
+        raise TransitionError("a batch does not hold all the calls that it is to gather")
+    run = members[0].run
+    came_at = min(member.came_at or now.wall for member in members)
+    number = insert(db, run, whole, came_at, (owner, now.steady + lease))
+    for member in members:
+        values = {"batch": member.batch, "run": run, "owner": owner, "into": number}
+        if execute(db, "gather", {**values, "now": now.wall}).rowcount != 1:
+            raise TransitionError(f"batch {member.batch} is not claimed by {owner}")
+    row = execute(db, "batch", {"batch": number}).fetchone()
+    return claim_with_body(db, row)
+
+
+def waiting(db: Connection, run: int) -> int:
+    """Return how many calls of a run are not sent yet."""
+    return int(execute(db, "waiting", {"run": run}).fetchone()[0])
+
+
+def order_of(row: sqlite3.Row) -> Order:
+    """Return an order as its row has it."""
+    return Order(row["id"], row["run"], row["batch"], row["came_at"], row["request"])
