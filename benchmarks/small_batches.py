@@ -107,19 +107,27 @@ def _call(contact: int, day: date) -> Call:
 # ---- afterwards
 
 
-def cancel_what_is_left(folder: Path, runs: int) -> None:
-    """Cancel what is ready, so that `resume` settles what is in doubt, and nothing else."""
+def expire_what_is_left(folder: Path, runs: int) -> None:
+    """Expire what is ready, so that `resume` settles what is in doubt, and nothing else."""
 
-    async def cancel() -> None:
+    async def expire(journal: SqliteJournal, run: int) -> bool:
+        who, now = journal.owner, journal.now()
+        claims = await journal.claim(run, owner=who, limit=500, now=now, lease=60.0)
+        for claim in claims:
+            await journal.expire(claim.batch, who, time(), "the benchmark is over")
+        return bool(claims)
+
+    async def expire_all() -> None:
         journal = SqliteJournal(folder / _JOURNAL)
         try:
             await journal.recover(journal.now())
             for run in range(1, runs + 1):
-                await journal.cancel(run, time(), "the benchmark is over")
+                while await expire(journal, run):
+                    pass
         finally:
             await journal.close()
 
-    asyncio.run(cancel())
+    asyncio.run(expire_all())
 
 
 @dataclass(frozen=True, slots=True)

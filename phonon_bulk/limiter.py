@@ -117,6 +117,11 @@ class Limiter:
         """How fast the endpoint may be used, as it was heard last; None before anything was."""
         return self._lease.rate if self._lease is not None else None
 
+    @property
+    def counts_calls(self) -> bool:
+        """Whether calls are limited, so that a slot is for no more than were asked for."""
+        return self._lease is None or self._lease.rate.limits.calls is not None
+
     async def acquire(self, calls: int, *, again: bool = False) -> float:
         """Wait for a slot for a request of so many calls; return until when it may be used.
 

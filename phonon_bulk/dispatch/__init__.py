@@ -2,15 +2,20 @@
 
     outcome     how sending is cut, how it goes, how it ended
     health      whether the endpoint may be used just now
+    span        until when a batch may be sent
     settling    what the journal is told of an answer; pure
+    feeder      what is to be sent next: ready batches, and doubts
+    gathering   single calls that go out together
     tokens      the slots of the endpoint, out of the journal
-    dispatcher  feeder, workers, leases: the effects
+    aftermath   what follows from an answer, carried out
+    dispatcher  workers, leases: the effects
 
 Everything a caller needs is named here.
 """
 
-from phonon_bulk.dispatch.dispatcher import REFUSALS_BEFORE_STOP, Dispatcher
-from phonon_bulk.dispatch.outcome import Ending, Outcome, Pace, Posted, Tally
+from phonon_bulk.dispatch.aftermath import REFUSALS_BEFORE_STOP
+from phonon_bulk.dispatch.dispatcher import Dispatcher
+from phonon_bulk.dispatch.outcome import Ending, Manner, Outcome, Pace, Posted, Tally
 from phonon_bulk.dispatch.tokens import JournalTokens
 
 __all__ = [
@@ -18,6 +23,7 @@ __all__ = [
     "Dispatcher",
     "Ending",
     "JournalTokens",
+    "Manner",
     "Outcome",
     "Pace",
     "Posted",

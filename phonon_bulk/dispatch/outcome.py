@@ -1,5 +1,6 @@
 """How sending is cut, how it goes, and how it ended."""
 
+import math
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -71,6 +72,20 @@ class Posted:
     replay: bool
     http_status: int | None
     request_id: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Manner:
+    """In which manner a run is sent; what is left out is that of a list."""
+
+    waits_for_list: bool = True
+    """A run is not over while its list is being read."""
+    stays: bool = False
+    """It is never over: calls may come at any time."""
+    gathers: bool = False
+    """Batches that wait for a slot go out together, up to 500 calls in a request."""
+    fresh_for: float = math.inf
+    """Seconds from coming in, after which a single call is not sent any more."""
 
 
 def unseen(_posted: Posted) -> None:

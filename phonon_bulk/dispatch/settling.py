@@ -12,6 +12,7 @@ from phonon_bulk.retry import Action, Decision
 
 EXPIRED = "its start date had passed before it could be sent"
 TOO_LATE = "the campaign's not_after had passed before it could be sent"
+NOT_FRESH = "it could not be sent soon enough after it came in (intake.expire_after)"
 NOT_PLACED = "not among the calls that the provider's partial success lists"
 
 _STATES = {

@@ -283,11 +283,11 @@ async def test_a_replay_that_ends_while_the_feeder_looks(journal: SqliteJournal)
         work = await ask(run, **window)
         if window["but"]:
             asked.set()
-            await until(lambda: not ours._replaying)
+            await until(lambda: not ours._feeder._replaying)
         return work
 
     async def not_before_it_was_asked(calls: int, *, again: bool = False) -> float:
-        if ours._replaying:
+        if ours._feeder._replaying:
             await asked.wait()
         return await take(calls, again=again)
 

@@ -1,0 +1,47 @@
+"""Until when a batch may be sent: the end of its run, its start date, its age."""
+
+import math
+from collections.abc import Callable
+
+from phonon_bulk.call import today_in_india
+from phonon_bulk.dispatch.outcome import Manner, Pace
+from phonon_bulk.journal import Claim, Moment
+
+
+class Span:
+    """The time in which the batches of one run may be sent."""
+
+    def __init__(
+        self, clock: Callable[[], Moment], not_after: float | None, pace: Pace, manner: Manner
+    ) -> None:
+        """Nothing of it is sent after `not_after`, seconds since the epoch."""
+        self.clock = clock
+        self.not_after = math.inf if not_after is None else not_after
+        self._replay_within = pace.replay_within
+        self._fresh_for = manner.fresh_for
+
+    def wall(self) -> float:
+        """Return the present moment in seconds since the epoch."""
+        return self.clock().wall
+
+    def left(self) -> float:
+        """Return the seconds until nothing of this run may be sent any more."""
+        return self.not_after - self.wall()
+
+    def today(self) -> str:
+        """Return the provider's date, YYYY-MM-DD."""
+        return today_in_india(self.wall()).isoformat()
+
+    def is_past(self, claim: Claim) -> bool:
+        """Say whether it is too late to send a batch, or to send it again."""
+        if claim.replay and claim.doubted is not None and not self._young(claim.doubted):
+            return True
+        return self.left() <= 0 or claim.start_date < self.today() or self.is_stale(claim)
+
+    def is_stale(self, claim: Claim) -> bool:
+        """Say whether a single call has waited for too long."""
+        return claim.came_at is not None and self.wall() - claim.came_at > self._fresh_for
+
+    def _young(self, doubted: Moment) -> bool:
+        now, within = self.clock(), self._replay_within
+        return now.wall - doubted.wall < within and now.steady - doubted.steady < within
