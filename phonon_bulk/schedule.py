@@ -64,6 +64,9 @@ its requests may share a minute with others, the longest headroom included."""
 _SOON, _LATER = 0.005, 0.0125
 """Seconds after which it may ask again at the earliest: if it got all it wanted, if it did not."""
 
+MOST_TOKENS = 1000
+"""So many tokens are counted at most: without a limit there are any number of them."""
+
 _ASKING = 1.0
 """Seconds for which a process counts among those that ask, after it could have asked again."""
 
@@ -291,6 +294,23 @@ def grant(
     own = replace(own, until=ask_at + _ASKING, waits=len(slots) < len(ask.wants))
     lease = Lease([at for at, _ in slots], _LIFE * headroom, ask_at, rate)
     return Granted(lease, bucket, own, slots)
+
+
+def tokens(
+    bucket: Bucket,
+    limits: Limits,
+    headroom: float,
+    spent: Iterable[tuple[float, int]],
+    now: float,
+) -> int:
+    """Return how many requests of one call could leave at `now` without waiting, whoever asks.
+
+    They are the slots that somebody who asked now would get for now or before; `MOST_TOKENS` at
+    most. `limits` are those in force, `headroom` is in seconds, `spent` is as in `grant`. As there
+    is no burst they are few: 1 after idleness, those of the last quarter of the headroom at most.
+    """
+    ask = Ask("", "", "", 0, 1.0, limits, headroom, ramp=0.0, wants=(1,) * MOST_TOKENS)
+    return sum(slot <= now for slot in grant(bucket, (), spent, ask, now).lease.slots)
 
 
 def _take_part(senders: Iterable[Sender], ask: Ask, now: float) -> tuple[Sender, list[Sender]]:

@@ -137,6 +137,7 @@ class Dispatcher:
         self._chance = chance
         self._health = Health(run, pace.policy, self.tally, self._ended, chance)
         self._aborted = False
+        self._is_running = False
         self._outcome = Outcome(Ending.FINISHED)
         self._waiting_for_slots = 0
         self._feeder = Feeder(
@@ -173,6 +174,7 @@ class Dispatcher:
                 helpers.create_task(self._renew_leases(), name="leases"),
                 helpers.create_task(self._watch(stop), name="stop"),
             ]
+            self._is_running = True
             async with asyncio.TaskGroup() as senders:
                 senders.create_task(self._feed(), name="feeder")
                 for number in range(self.pace.workers):
@@ -339,7 +341,8 @@ class Dispatcher:
         Whoever came first goes first, and an endpoint that fails is left alone.
         """
         busy = self._waiting_for_slots or not self._feeder.is_empty
-        if self._ask is None or self._ended.is_set() or self._health.failing or busy:
+        going = self._is_running and not self._ended.is_set()
+        if self._ask is None or not going or self._health.failing or busy:
             return None
         ask = replace(self._ask, wants=(calls,))
         return Dash(ask, self._owner, self._head.digest(0), self.pace.lease)

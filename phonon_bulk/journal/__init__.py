@@ -333,6 +333,12 @@ class Books(Protocol):
     def runs_of(self, campaign: str, account: str, endpoint: str) -> list[Run]:
         """Return the runs of a campaign, newest first, a few dozen at most."""
 
+    def runs_of_file(self, campaign: str, account: str, endpoint: str, path: str) -> list[Run]:
+        """Return the runs of a campaign whose list is one file, and had this absolute path.
+
+        Newest first, a few dozen at most.
+        """
+
     def find(self, identity: str) -> int | None:
         """Return the number of the newest run of a campaign and list, None if there is none."""
 
@@ -392,6 +398,12 @@ class Books(Protocol):
         Where calls were gathered, such a batch has rows of others too.
         """
 
+    def open_intakes(self) -> list[Run]:
+        """Return the runs that take single calls."""
+
+    def settled(self, batches: Sequence[int]) -> list[int]:
+        """Return those of some batches whose calls all have come to an end, or are in doubt."""
+
     def version(self) -> int:
         """Return a number that is another one as soon as something has changed."""
 
@@ -400,6 +412,12 @@ class Books(Protocol):
 
     def rate(self, account: str, endpoint: str) -> Rate | None:
         """Return how fast an endpoint may be used just now; None if nothing was sent to it."""
+
+    def tokens(self, account: str, endpoint: str) -> int | None:
+        """Return how many requests could leave now without waiting; None if nothing was sent to it.
+
+        See `schedule.tokens`.
+        """
 
     def is_used(self, account: str, endpoint: str) -> bool:
         """Say whether somebody sends to an endpoint, or did within the last minute."""

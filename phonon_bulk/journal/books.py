@@ -80,6 +80,11 @@ class SqliteBooks:
         values = {"campaign": campaign, "account": account, "endpoint": endpoint}
         return [_run(row) for row in self._rows("runs_of", **values)]
 
+    def runs_of_file(self, campaign: str, account: str, endpoint: str, path: str) -> list[Run]:
+        """See `Books`."""
+        values = {"campaign": campaign, "account": account, "endpoint": endpoint, "path": path}
+        return [_run(row) for row in self._rows("runs_of_file", **values)]
+
     def find(self, identity: str) -> int | None:
         """See `Books`."""
         for row in self._rows("newest_of_identity", identity=identity):
@@ -182,6 +187,15 @@ class SqliteBooks:
             rows = range(row["from_row"], row["from_row"] + row["of_calls"])
             yield row["origin"], rows, self._settled_batch(row)
 
+    def open_intakes(self) -> list[Run]:
+        """See `Books`."""
+        return [_run(row) for row in self._rows("open_intakes")]
+
+    def settled(self, batches: Sequence[int]) -> list[int]:
+        """See `Books`."""
+        rows = self._rows("settled_origins", batches=orjson.dumps(list(batches)).decode())
+        return [int(row["origin"]) for row in rows]
+
     def version(self) -> int:
         """See `Books`."""
         return int(self._connection.execute("PRAGMA data_version").fetchone()[0])
@@ -203,6 +217,10 @@ class SqliteBooks:
         """See `Books`."""
         now = read_clock(self._connection).now().steady
         return buckets.present(self._connection, account, endpoint, now)
+
+    def tokens(self, account: str, endpoint: str) -> int | None:
+        """See `Books`."""
+        return buckets.free(self._connection, account, endpoint, read_clock(self._connection).now())
 
     def is_used(self, account: str, endpoint: str) -> bool:
         """See `Books`."""

@@ -25,6 +25,7 @@ from phonon_bulk.schedule import (
     Sender,
     grant,
     rate_at,
+    tokens,
     window_of,
 )
 from phonon_bulk.throttle import (
@@ -177,6 +178,18 @@ def present(db: Connection, account: str, endpoint: str, now: float) -> Rate | N
         return None
     bucket = bucket_of(row)
     return _advised(rate_at(bucket, limits, 0.0, now), bucket.throttle, endpoint)
+
+
+def free(db: Connection, account: str, endpoint: str, now: Moment) -> int | None:
+    """Return how many requests could leave now without waiting; None if nothing was ever sent."""
+    of = {"account": account, "endpoint": endpoint}
+    row, limits = db.execute(SQL["bucket"], of).fetchone(), noted_limits(db, account, endpoint)
+    if row is None or limits is None:
+        return None
+    bucket, senders = bucket_of(row), [_sender(one) for one in db.execute(SQL["senders"], of)]
+    headroom = max((sender.headroom for sender in senders), default=0.0)
+    ask = Ask(account, endpoint, "", 0, 1.0, limits, headroom, ramp=0.0)
+    return tokens(bucket, limits, headroom, _spent(db, of, bucket, senders, ask, now), now.steady)
 
 
 def is_used(db: Connection, account: str, endpoint: str, now: float) -> bool:

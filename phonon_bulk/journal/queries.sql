@@ -332,6 +332,22 @@ SELECT coalesce((SELECT sum(calls) FROM batch INDEXED BY batch_ready
      + coalesce((SELECT sum(calls) FROM batch INDEXED BY batch_leased
                   WHERE run = :run AND state IN ('claimed', 'sending')), 0);
 
+-- name: open_intakes
+SELECT * FROM run WHERE kind = 'intake' AND read_at IS NULL ORDER BY id;
+
+-- name: settled_origins
+-- Those of some batches whose calls all have come to an end, wherever they are now.
+WITH RECURSIVE leaf (origin, batch) AS (
+    SELECT value, value FROM json_each(:batches)
+    UNION
+    SELECT origin, coalesce(one.gathered_into, part.id)
+      FROM leaf JOIN batch AS one ON one.id = leaf.batch
+           LEFT JOIN batch AS part ON part.parent = one.id AND one.gathered_into IS NULL
+     WHERE one.state = 'split')
+SELECT origin FROM leaf JOIN batch ON batch.id = leaf.batch
+ WHERE batch.state <> 'split'
+ GROUP BY origin HAVING sum(batch.state IN ('ready', 'claimed', 'sending')) = 0;
+
 -- name: leaves
 -- What has become of batches: each with those that hold its calls now.
 WITH RECURSIVE leaf (origin, batch) AS (
@@ -377,6 +393,11 @@ SELECT * FROM run ORDER BY id DESC LIMIT :limit;
 
 -- name: runs_of
 SELECT * FROM run WHERE campaign = :campaign AND account = :account AND endpoint = :endpoint
+ ORDER BY id DESC LIMIT 30;
+
+-- name: runs_of_file
+SELECT * FROM run WHERE campaign = :campaign AND account = :account AND endpoint = :endpoint
+   AND json_array_length(list, '$.files') = 1 AND json_extract(list, '$.files[0].path') = :path
  ORDER BY id DESC LIMIT 30;
 
 -- name: counts

@@ -8,7 +8,7 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from slots import EPOCH, Arrivals, Process, Shared, minutes, simulate, worst
 
-from phonon_bulk.schedule import Ask, Limits, window_of
+from phonon_bulk.schedule import MOST_TOKENS, Ask, Bucket, Limits, grant, tokens, window_of
 from phonon_bulk.throttle import WINDOW
 
 NO_LIMIT = Limits()
@@ -353,3 +353,65 @@ def test_limits_in_words() -> None:
     assert Limits(calls=1000).in_words() == "1,000 calls a minute"
     assert Limits().in_words() == "no limit"
     assert WINDOW == 60.0
+
+
+# ---- tokens: what could leave without waiting
+
+
+def spent_at(*slots: float) -> list[tuple[float, int]]:
+    """Return slots of single calls."""
+    return [(slot, 1) for slot in slots]
+
+
+@pytest.mark.parametrize(
+    ("late", "expected"),
+    [
+        (0.0, 0),  # just now one was granted: the next is due a tenth of a second later
+        (0.05, 0),
+        (0.102, 1),
+        (0.23, 2),  # two are late, and not lost
+        (5.0, 2),  # what is later than a quarter of the headroom is lost
+        (60.0, 1),  # nobody wanted any for a while: the schedule begins anew
+    ],
+)
+def test_tokens(late: float, expected: int) -> None:
+    """There is no burst to save up: after a slot the next comes, and late ones are soon lost."""
+    bucket = Bucket(last_at=EPOCH)
+    limits = Limits(requests=600)  # a slot in 0.1008 s, and 0.125 s of grace
+    assert tokens(bucket, limits, 0.5, [], EPOCH + late) == expected
+
+
+def test_tokens_while_it_rests() -> None:
+    """An endpoint that is left alone has none."""
+    held = Bucket(last_at=EPOCH, hold_until=EPOCH + 30)
+    assert tokens(held, Limits(requests=600), 0.5, [], EPOCH + 1) == 0
+
+
+def test_tokens_where_calls_are_limited() -> None:
+    """A call more than the limit is worth no token, until the window has moved on."""
+    bucket, limits = Bucket(last_at=EPOCH + 9), Limits(calls=500)
+    full = [(EPOCH + n / 50, 1) for n in range(500)]
+    assert tokens(bucket, limits, 0.5, full, EPOCH + 12) == 0
+    assert tokens(bucket, limits, 0.5, full, EPOCH + 60.6) > 0
+
+
+def test_tokens_without_a_limit() -> None:
+    """Without a limit there are as many as anyone counts."""
+    assert tokens(Bucket(last_at=EPOCH), Limits(), 0.5, [], EPOCH + 1) == MOST_TOKENS
+
+
+@given(
+    requests=st.one_of(st.none(), st.integers(1, 60_000)),
+    calls=st.one_of(st.none(), st.integers(500, 60_000)),
+    headroom=st.sampled_from([0.1, 0.5, 3.0]),
+    late=st.floats(0, 90),
+)
+def test_tokens_are_what_one_alone_would_get(
+    requests: int | None, calls: int | None, headroom: float, late: float
+) -> None:
+    """Law: somebody who asks at that moment, alone, gets just so many that may leave at once."""
+    limits, now = Limits(requests, calls), EPOCH + late
+    bucket, spent = Bucket(last_at=EPOCH, calls_at=EPOCH), spent_at(EPOCH)
+    asked = ask("x", *(1,) * MOST_TOKENS, limits=limits, headroom=headroom)
+    slots = grant(bucket, [], spent, asked, now).lease.slots
+    assert tokens(bucket, limits, headroom, spent, now) == sum(slot <= now for slot in slots)

@@ -1,0 +1,331 @@
+"""Behind the intake's door: single calls are kept in the journal, and sent at once.
+
+The calls of a day to one flow are one run, so that everything that is done with runs (status,
+export, pause, cancel, prune) is done with them too. If a slot is free and nobody waits, an order is
+marked as sending in the very transaction in which it is kept, and leaves; else it waits its turn,
+and goes out with the others that wait.
+"""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from datetime import date
+from hashlib import sha256
+from secrets import token_hex
+from typing import Any
+
+import structlog
+
+from phonon_bulk.batch import Batch
+from phonon_bulk.call import Call, encode, today_in_india
+from phonon_bulk.config import Campaign, EndpointName, Settings
+from phonon_bulk.dispatch import Posted
+from phonon_bulk.errors import JournalError, RunError
+from phonon_bulk.intake.door import (
+    BlockedError,
+    CallState,
+    KeyReusedError,
+    Order,
+    OverloadedError,
+    Ticket,
+)
+from phonon_bulk.journal import (
+    Admitted,
+    Control,
+    DueRun,
+    Journal,
+    Kind,
+    NewOrder,
+    NewRun,
+    identity_of,
+)
+from phonon_bulk.journal import Order as KeptOrder
+from phonon_bulk.journal.frozen import freeze
+from phonon_bulk.worker.senders import Senders
+from phonon_bulk.worker.tickets import Tickets
+
+log = structlog.get_logger("phonon_bulk.worker")
+
+CAMPAIGN = "intake"
+"""The name under which the runs of single calls are listed."""
+
+_COUNT_EVERY = 1.0
+"""Seconds between two counts of what waits."""
+
+_DAY_EVERY = 60.0
+"""Seconds between two looks whether a day is over."""
+
+_MOST_RETRY_AFTER = 60.0
+
+_PER_REQUEST = 500
+
+
+@dataclass(frozen=True, slots=True)
+class _Open:
+    """The run that takes the calls of a day to one flow."""
+
+    run: int
+    day: date
+    due: DueRun
+
+
+class Behind:
+    """What is behind the door while a journal is open."""
+
+    def __init__(
+        self, journal: Journal, senders: Senders, tickets: Tickets, run_of: Callable[[int], Control]
+    ) -> None:
+        """`run_of` tells what is to happen with a run."""
+        self.journal = journal
+        self.senders = senders
+        self.tickets = tickets
+        self.control_of = run_of
+        self.open: dict[str, _Open] = {}
+        self.opening = asyncio.Lock()
+        self.waiting = 0
+        """Calls that wait to be sent: as counted last, and those that came since."""
+
+
+class Realtime:
+    """The door for single calls; see `intake.Door`."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.closed: str | None = None
+        """Why no calls are taken, if none are; it is told to clients."""
+        self._behind: Behind | None = None
+        self._deliveries: set[asyncio.Task[None]] = set()
+
+    def attach(self, behind: Behind) -> None:
+        """Take calls into a journal that was opened."""
+        self._behind = behind
+
+    def detach(self) -> None:
+        """Take none until there is a journal again."""
+        self._behind = None
+
+    def stays(self, run: int) -> bool:
+        """Say whether calls may come to a run at any time."""
+        opened = self._behind.open.values() if self._behind else ()
+        return any(one.run == run for one in opened)
+
+    def posted(self, _posted: Posted) -> None:
+        """Take note that something was answered."""
+        if self._behind is not None:
+            self._behind.tickets.heard()
+
+    # ---- the door
+
+    async def admit(self, order: Order) -> tuple[Ticket, bool]:
+        """See `Door`."""
+        behind = self._ready()
+        self._refuse_overload(behind, order)
+        try:
+            return await self._admit(behind, order)
+        except RunError:  # the day is over just now, or another worker was quicker to say so
+            behind.open.pop(order.flow_id, None)
+            return await self._admit(behind, order)
+
+    async def _admit(self, behind: Behind, order: Order) -> tuple[Ticket, bool]:
+        opened = await self._open_for(behind, order.flow_id)
+        new = NewOrder(
+            id=token_hex(16),
+            run=opened.run,
+            batch=freeze(_batch(order.calls)),
+            key=None if order.key is None else sha256(order.key.encode()).digest(),
+            request_sha256=order.request_sha256,
+        )
+        sender = behind.senders.of(opened.run)
+        dash = None if sender is None else sender.dash(len(order.calls))
+        admitted = await behind.journal.admit(new, dash, behind.journal.now)
+        if not admitted.is_new:
+            return await self._known(behind, admitted.order, order), False
+        behind.waiting += len(order.calls)
+        self._go_on(behind, opened, admitted)
+        return _first_ticket(admitted, order.calls), True
+
+    async def look(self, number: str) -> Ticket | None:
+        """See `Door`."""
+        tickets = self._there().tickets
+        order = await asyncio.to_thread(tickets.order, number)
+        return None if order is None else await asyncio.to_thread(tickets.ticket, order)
+
+    async def wait(self, number: str, seconds: float) -> Ticket | None:
+        """See `Door`."""
+        tickets = self._there().tickets
+        order = await asyncio.to_thread(tickets.order, number)
+        if order is None:
+            return None
+        await tickets.wait(order, seconds)
+        return await asyncio.to_thread(tickets.ticket, order)
+
+    # ---- what it takes
+
+    def _there(self) -> Behind:
+        if self._behind is None:
+            raise JournalError("the journal can't be used just now")
+        return self._behind
+
+    def _ready(self) -> Behind:
+        if self.closed is not None:
+            raise BlockedError(self.closed)
+        return self._there()
+
+    def _refuse_overload(self, behind: Behind, order: Order) -> None:
+        most = self.settings.intake.max_waiting
+        if behind.waiting + len(order.calls) > most:
+            raise OverloadedError(self._retry_after(behind.waiting))
+
+    def _retry_after(self, waiting: int) -> float:
+        """Return the seconds after which so many calls will have left, as far as can be told."""
+        a_minute = self.settings.endpoints.realtime.requests_per_minute
+        if a_minute is None:
+            return 1.0
+        requests = waiting / _PER_REQUEST + 1
+        return min(_MOST_RETRY_AFTER, max(1.0, requests / a_minute * 60))
+
+    async def _known(self, behind: Behind, kept: KeptOrder, order: Order) -> Ticket:
+        if kept.request_sha256 != order.request_sha256:
+            raise KeyReusedError("this Idempotency-Key was used for another request")
+        return await asyncio.to_thread(behind.tickets.ticket, kept)
+
+    def _go_on(self, behind: Behind, opened: _Open, admitted: Admitted) -> None:
+        """Have an order sent that was kept: now, if it is marked so, else when its turn comes."""
+        sender = behind.senders.of(opened.run)
+        if admitted.claim is not None and sender is not None:
+            self._spawn(sender.deliver(admitted))
+        elif sender is None:
+            behind.senders.start(opened.due)
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work, name="delivery")
+        self._deliveries.add(task)
+        task.add_done_callback(self._deliveries.discard)
+
+    async def close_days(self, end: asyncio.Event) -> None:
+        """Close the runs of days that are over, until `end`. Raises JournalError."""
+        while not end.is_set():
+            behind, today = self._there(), today_in_india(time.time())
+            for run in await asyncio.to_thread(behind.tickets.open_runs):
+                opened = next((one for one in behind.open.values() if one.run == run.id), None)
+                if opened is None and today_in_india(run.created_at) < today:
+                    await close_run(behind, run.id)
+                elif opened is not None and opened.day < today:
+                    behind.open.pop(opened.due.flow_id, None)
+                    await close_run(behind, run.id)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(end.wait(), _DAY_EVERY)
+
+    # ---- the run of the day
+
+    async def _open_for(self, behind: Behind, flow_id: str) -> _Open:
+        """Return the run that takes today's calls to a flow. Raises BlockedError if it is held."""
+        today = today_in_india(time.time())
+        opened = behind.open.get(flow_id)
+        if opened is None or opened.day != today:
+            async with behind.opening:
+                opened = behind.open.get(flow_id)
+                if opened is None or opened.day != today:
+                    opened = await self._open(behind, flow_id, today)
+        if behind.senders.of(opened.run) is None:
+            await self._refuse_held(behind, opened, flow_id)
+            behind.senders.start(opened.due)
+            self._refuse_unsendable(behind, opened)
+        return opened
+
+    def _refuse_unsendable(self, behind: Behind, opened: _Open) -> None:
+        why = behind.senders.unsendable.get(opened.run)
+        if why is not None:
+            raise BlockedError(f"the worker can't send to this flow: {why}")
+
+    async def _refuse_held(self, behind: Behind, opened: _Open, flow_id: str) -> None:
+        control = await asyncio.to_thread(behind.control_of, opened.run)
+        if control is Control.CANCELLED:
+            behind.open.pop(flow_id, None)
+        if control is not Control.GO:
+            raise BlockedError(
+                f"run {opened.run}, which takes the calls to this flow, is {control}"
+            )
+
+    async def _open(self, behind: Behind, flow_id: str, today: date) -> _Open:
+        await self._close_earlier(behind, flow_id)
+        new = new_run(self.settings, flow_id, today)
+        found = await behind.journal.open_run(new, time.time())
+        if not found.is_new:
+            control = await asyncio.to_thread(behind.control_of, found.run)
+            if control is Control.CANCELLED:  # what comes from now on is not taken back with it
+                found = await behind.journal.open_run(new, time.time(), again=True)
+        due = DueRun(
+            run=found.run,
+            account=new.account,
+            endpoint=new.endpoint,
+            flow_id=flow_id,
+            definition=new.definition,
+            not_after=None,
+            kind=Kind.INTAKE,
+        )
+        opened = behind.open[flow_id] = _Open(found.run, today, due)
+        if found.is_new:
+            log.info("run.opened", run=found.run, campaign=CAMPAIGN, endpoint=new.endpoint)
+        return opened
+
+    async def _close_earlier(self, behind: Behind, flow_id: str) -> None:
+        earlier = behind.open.pop(flow_id, None)
+        if earlier is not None:
+            await close_run(behind, earlier.run)
+
+
+async def close_run(behind: Behind, run: int) -> None:
+    """Have a run take no calls any more; what waits in it is still sent."""
+    with contextlib.suppress(RunError):  # another worker was quicker
+        await behind.journal.finish_reading(run, time.time())
+    behind.senders.stop(run)
+
+
+def new_run(settings: Settings, flow_id: str, today: date) -> NewRun:
+    """Return the run of a day's single calls to a flow, as the journal keeps it."""
+    account = settings.intake.account
+    campaign = Campaign(
+        name=CAMPAIGN, flow_id=flow_id, endpoint=EndpointName.REALTIME, account=account
+    )
+    of_day = sha256(f"single calls to {flow_id}".encode()).hexdigest()
+    return NewRun(
+        campaign=CAMPAIGN,
+        account=account,
+        endpoint=EndpointName.REALTIME,
+        flow_id=flow_id,
+        definition=campaign.to_json(),
+        list='{"files": [], "bytes": 0}',
+        list_sha256=of_day,
+        identity=identity_of(CAMPAIGN, account, EndpointName.REALTIME, of_day, str(today)),
+        not_after=None,
+        kind=Kind.INTAKE,
+    )
+
+
+def _batch(calls: tuple[Call, ...]) -> Batch:
+    """Return an order's calls as one batch; its rows are numbered when it is kept."""
+    days = [date.fromisoformat(call.start_time[:10]) for call in calls]
+    data = b",".join(encode(call) for call in calls)
+    return Batch(data, range(1, len(calls) + 1), min(days))
+
+
+def _first_ticket(admitted: Admitted, calls: tuple[Call, ...]) -> Ticket:
+    state = "waiting" if admitted.claim is None else "sending"
+    states = tuple(CallState(call.client_identifier, state) for call in calls)
+    order = admitted.order
+    return Ticket(order.id, order.came_at, order.run, states)
+
+
+async def count_waiting(behind: Behind, end: asyncio.Event) -> None:
+    """Keep the number of calls that wait true, until `end`. Raises JournalError."""
+    while not end.is_set():
+        if behind.waiting:
+            runs = [one.run for one in behind.open.values()]
+            behind.waiting = sum([await behind.journal.waiting(run) for run in runs])
+        try:
+            await asyncio.wait_for(end.wait(), _COUNT_EVERY)
+        except TimeoutError:
+            continue
