@@ -1,11 +1,13 @@
 """The summary of a run: the books added up, in numbers, in words, and as an exit code."""
 
 from dataclasses import asdict, dataclass, field, replace
+from datetime import datetime
 from typing import Any
 
 from phonon_bulk.batch import State
+from phonon_bulk.call import INDIA
 from phonon_bulk.errors import Exit, PhononBulkError, RunError
-from phonon_bulk.journal import Books, Control, Run, RunCounts
+from phonon_bulk.journal import AtWork, Books, Control, Run, RunCounts
 from phonon_bulk.schedule import Limits, Rate
 
 _REASONS = 10
@@ -46,6 +48,10 @@ class Summary:
     call the first, `row`."""
     notes: list[dict[str, Any]] = field(default_factory=list)
     """What was changed in calls: `note`, `contacts`, and the first of their rows, `row`."""
+    at_work: list[dict[str, Any]] = field(default_factory=list)
+    """Who is at work on it just now: `host`, `pid`, `what` (`reads` or `sends`), `since`."""
+    pruned_at: str | None = None
+    """When its contact data was deleted (`prune`), ISO 8601 at +05:30; None if it was not."""
     limit: dict[str, Any] | None = None
     """The limit of its endpoint, and what of it is used now; see `limit_of`."""
 
@@ -65,10 +71,21 @@ def summarize(books: Books, run: int, seconds: float | None = None) -> Summary:
     with books.snapshot():
         record, counts, reasons = books.run(run), books.counts(run), _reasons(books, run)
         notes, rate = _notes(books, run), books.rate(record.account, record.endpoint)
+        at_work = [_worker(one) for one in books.at_work() if one.run == run]
     if seconds is None:
         seconds = max(0.0, (counts.settled_at or record.created_at) - record.created_at)
     summary = add_up(record, counts, round(seconds, 3), reasons)
-    return replace(summary, notes=notes, limit=None if rate is None else limit_of(rate))
+    limit = None if rate is None else limit_of(rate)
+    return replace(summary, notes=notes, at_work=at_work, limit=limit)
+
+
+def _worker(one: AtWork) -> dict[str, Any]:
+    host, pid, _ = one.owner.rsplit(":", 2)
+    return {"host": host, "pid": int(pid), "what": one.what, "since": one.since}
+
+
+def _date(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, INDIA).isoformat(timespec="seconds")
 
 
 def limit_of(rate: Rate) -> dict[str, Any]:
@@ -150,6 +167,7 @@ def add_up(run: Run, counts: RunCounts, seconds: float, reasons: list[dict[str, 
         list_read=run.read_at is not None and bool(run.whole),
         reason=run.reason,
         reasons=reasons,
+        pruned_at=None if run.pruned_at is None else _date(run.pruned_at),
     )
 
 
@@ -207,8 +225,12 @@ def to_text(summary: Summary) -> str:
         rest = "resume reads on" if summary.state != "done" else "the rest was given up"
         lines += ["", f"  the list is read up to row {summary.rows:,} only; {rest}"]
     lines += ["", f"  {_figures(summary)}"]
+    if summary.state in {"reading", "sending"}:
+        lines.append(f"  {_at_work(summary)}")
     if summary.limit and summary.state != "done":
         lines.append(f"  limit: {limit_in_words(summary.limit)}")
+    if summary.pruned_at:
+        lines.append(f"  its contact data was deleted on {summary.pruned_at} (prune)")
     lines += _why(summary) + _changed(summary)
     return "\n".join(lines)
 
@@ -237,6 +259,18 @@ def _figures(summary: Summary) -> str:
     if summary.seconds > 0 and summary.accepted:
         text += f", {summary.accepted / summary.seconds:,.0f} contacts a second"
     return text
+
+
+def _at_work(summary: Summary) -> str:
+    """Return who is at work on a run that is to go on."""
+    if not summary.at_work:
+        rest = f"a worker, or `phonon-bulk resume {summary.run}`, goes on with it"
+        return f"nobody is at work on it: {rest}"
+    parts = []
+    for one in summary.at_work:
+        since = datetime.fromtimestamp(one["since"], INDIA)
+        parts.append(f"process {one['pid']} on {one['host']} {one['what']} since {since:%H:%M}")
+    return "; ".join(parts)
 
 
 def to_table(summaries: list[Summary]) -> str:

@@ -8,13 +8,13 @@ journal fails, and then begins anew as soon as the journal can be used again.
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
 import structlog
 
-from phonon_bulk.config import Settings
+from phonon_bulk.config import Campaign, Settings
 from phonon_bulk.dispatch import Posted, Tally
 from phonon_bulk.errors import JournalError, JournalUnusable
 from phonon_bulk.jobs import lists
@@ -22,6 +22,7 @@ from phonon_bulk.journal.books import SqliteBooks
 from phonon_bulk.journal.sqlite import SqliteJournal
 from phonon_bulk.observe.standing import Standing
 from phonon_bulk.worker.crew import Crew
+from phonon_bulk.worker.drop import DropFolders
 from phonon_bulk.worker.looking import look_for_runs
 from phonon_bulk.worker.realtime import Behind, Realtime, count_waiting
 from phonon_bulk.worker.reload import changes, kept_back
@@ -56,8 +57,10 @@ class Hooks:
 class Worker:
     """Sends whatever is in the journal until it is told to stop."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, campaigns: Sequence[Campaign] = ()) -> None:
+        """Send as `settings` have it, and take what comes into the folders of `campaigns`."""
         self.settings = settings
+        self.campaigns = campaigns
         self.realtime = Realtime(settings)
         self.hooks = Hooks()
         self.aborted = False
@@ -88,8 +91,9 @@ class Worker:
         if self._senders is not None:
             self._senders.abort()
 
-    def reload(self, settings: Settings) -> None:
-        """Go on with other settings, and say what was changed."""
+    def reload(self, settings: Settings, campaigns: Sequence[Campaign] = ()) -> None:
+        """Go on with other settings and campaigns, and say what was changed."""
+        self.campaigns = campaigns
         found = changes(self.settings, settings)
         for change in found:
             what = {"setting": change.name, "was": change.was, "now": change.now}
@@ -226,6 +230,9 @@ class Worker:
         crew.start("tickets", behind.tickets.tell(crew.end))
         crew.start("count", count_waiting(behind, crew.end))
         crew.start("days", self.realtime.close_days(crew.end))
+        if self.campaigns:
+            folders = DropFolders(self.settings, self.campaigns)
+            crew.start("drop folders", folders.watch(journal, crew.end))
 
 
 def _when(*, at_once: bool) -> str:

@@ -1,0 +1,107 @@
+"""What `pause` and `cancel` do: hold a run, and say what that means for its calls."""
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from phonon_bulk.batch import State
+from phonon_bulk.cli.resolving import whoever
+from phonon_bulk.config import Settings
+from phonon_bulk.errors import RunError
+from phonon_bulk.journal import Control
+from phonon_bulk.journal.books import SqliteBooks
+from phonon_bulk.journal.sqlite import SqliteJournal
+from phonon_bulk.report.summary import Summary, summarize
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A run that was held, and where its calls are."""
+
+    summary: Summary
+    sending: int
+    """Calls under way just now."""
+    cancelled: int = 0
+    """Calls that were taken back by this command."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it for `--json`."""
+        return {
+            "run": self.summary.run,
+            "state": self.summary.state,
+            "sending": self.sending,
+            "accepted": self.summary.accepted,
+            "cancelled": self.summary.cancelled,
+            "to_send": self.summary.to_send,
+            "in_doubt": self.summary.in_doubt,
+        }
+
+    def in_words(self) -> str:
+        """Return it as an operator reads it."""
+        summary = self.summary
+        number = summary.run
+        under_way = f"; {self.sending:,} calls are under way and end" if self.sending else ""
+        if summary.state != "cancelled":
+            return (
+                f"run {number} is paused: {summary.accepted:,} calls accepted, "
+                f"{summary.to_send - self.sending:,} kept for later{under_way}. Go on with it: "
+                f"`phonon-bulk resume {number}`"
+            )
+        text = (
+            f"run {number} is cancelled: {self.cancelled:,} calls will never be sent, "
+            f"{summary.accepted:,} had been accepted{under_way}"
+        )
+        if summary.in_doubt:
+            text += (
+                f". {summary.in_doubt:,} calls are in doubt: settle them with "
+                f"`phonon-bulk resolve {number}`"
+            )
+        return text
+
+
+def what_it_takes_back(settings: Settings, run: int) -> str:
+    """Return what is lost if a run is cancelled. Raises RunError if there is none."""
+    with SqliteBooks(settings.journal_path) as books:
+        summary = summarize(books, run)
+    left = "" if summary.list_read else ", and the rest of its list is not read yet"
+    return (
+        f"run {run} ({summary.campaign}): {summary.to_send:,} calls are still to be sent{left}; "
+        f"{summary.accepted:,} were accepted, and stay so"
+    )
+
+
+async def pause(settings: Settings, run: int) -> Held:
+    """Pause a run. Raises RunError for one of which nothing could be sent any more."""
+    with SqliteBooks(settings.journal_path) as books:
+        summary = summarize(books, run)
+    if summary.state in {"done", "cancelled"}:
+        raise RunError(f"run {run} is {summary.state}: there is nothing to pause")
+    if summary.state == Control.STOPPED:
+        raise RunError(f"run {run} is stopped already ({summary.reason}): nothing of it is sent")
+    journal = SqliteJournal(settings.journal_path, settings.sending.journal_wait)
+    try:
+        allowed = [Control.GO, Control.PAUSED]
+        await journal.control(run, Control.PAUSED, allowed, f"paused by {whoever()}")
+    finally:
+        await journal.close()
+    return _held(settings, run)
+
+
+async def cancel(settings: Settings, run: int) -> Held:
+    """Take a run back. Raises RunError for one of which nothing could be sent any more."""
+    with SqliteBooks(settings.journal_path) as books:
+        summary = summarize(books, run)
+    if summary.state == "done":
+        raise RunError(f"run {run} is done: there is nothing to take back")
+    journal = SqliteJournal(settings.journal_path, settings.sending.journal_wait)
+    try:
+        number = await journal.cancel(run, time.time(), f"cancelled by {whoever()}")
+    finally:
+        await journal.close()
+    return _held(settings, run, number)
+
+
+def _held(settings: Settings, run: int, cancelled: int = 0) -> Held:
+    with SqliteBooks(settings.journal_path) as books:
+        calls = books.counts(run).calls
+        return Held(summarize(books, run), calls.get(State.SENDING, 0), cancelled)
