@@ -113,7 +113,7 @@ def measure(stand: Stand, senders: Fleet) -> Measured:
 def settle(stand: Stand, senders: Fleet) -> dict[str, int]:
     """Settle what is in doubt; return how the journal and the server agree."""
     say("settling what is in doubt")
-    small_batches.cancel_what_is_left(stand.folder, PROCESSES)
+    small_batches.expire_what_is_left(stand.folder, PROCESSES)
     senders.run_to_the_end(_SETTLE_SECONDS)
     ended = small_batches.outcome(stand.folder, PROCESSES)
     taken = Counter(arrival.body for arrival in stand.server.arrivals(PATH) if arrival.taken)

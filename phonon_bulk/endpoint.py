@@ -68,7 +68,7 @@ class Endpoint:
         self.name = name
         self._url = settings.url
         self._host = urlsplit(settings.url).hostname or settings.url
-        self._proxy = _proxy_for(settings.url)
+        self._proxy = proxy_for(settings.url)
         self._connections = settings.workers
         self._timeout = aiohttp.ClientTimeout(
             total=settings.timeout, sock_connect=settings.connect_timeout
@@ -153,7 +153,7 @@ class Endpoint:
 
     def _why_not_sent(self, error: Exception) -> str:
         if isinstance(error, aiohttp.ClientProxyConnectionError | aiohttp.ClientHttpProxyError):
-            where = f"the proxy {_without_login(self._proxy or '')}"
+            where = f"the proxy {without_login(self._proxy or '')}"
         else:
             where = self._host
         return f"{where} can't be reached: {self._why_no_connection(error)}"
@@ -202,7 +202,7 @@ async def _mark_connected(_session: Any, context: Any, _parameters: Any) -> None
     await context.trace_request_ctx.mark_connected()
 
 
-def _proxy_for(url: str) -> str | None:
+def proxy_for(url: str) -> str | None:
     """Return the proxy that the environment names for `url`, or None."""
     parts = urlsplit(url)
     host = parts.hostname or ""
@@ -214,7 +214,8 @@ def _proxy_for(url: str) -> str | None:
     return proxy or None
 
 
-def _without_login(proxy: str) -> str:
+def without_login(proxy: str) -> str:
+    """Return a proxy's host and port, without the login that its URL may hold."""
     parts = urlsplit(proxy)
     return f"{parts.hostname}:{parts.port}" if parts.port else str(parts.hostname)
 

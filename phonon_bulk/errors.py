@@ -8,6 +8,7 @@
       |     |     +-- ReadElsewhereError  its list is being read by another process
       |     |     +-- RunHeldError        it was paused, stopped or taken back meanwhile
       |     +-- JournalUnusable   the journal can't be opened, is too new, or is no journal
+      +-- NotNowError         exit 5: not to be done now: out of hours, or another is at it
       +-- JournalError        exit 5: the journal failed under way; nothing unrecorded was sent
       |     +-- DamagedBodyError    one frozen body can't be read; costs only its batch
       +-- TransitionError     exit 70: a guarded change of state moved no row
@@ -79,6 +80,12 @@ class RunHeldError(RunError):
 
 class JournalUnusable(UnusableError):  # noqa: N818 - it reads as what it is
     """The journal can't be opened, is of a newer version, or is no journal at all."""
+
+
+class NotNowError(PhononBulkError):
+    """It is not to be done now: out of its hours, or another process is at it. Resumable."""
+
+    exit_code = Exit.STOPPED
 
 
 class JournalError(PhononBulkError):

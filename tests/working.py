@@ -71,7 +71,7 @@ def settings_for(phonon: Running, journal: Path, **more: str) -> Settings:
 
 
 @contextlib.asynccontextmanager
-async def working(folder: Path, rules: Rules = UNLIMITED, **more: str) -> AsyncIterator[Desk]:
+async def working(folder: Path, rules: Rules = UNLIMITED, /, **more: str) -> AsyncIterator[Desk]:
     """Have a worker at work within the block."""
     path = folder / "journal.db"
     async with serving(rules) as phonon:

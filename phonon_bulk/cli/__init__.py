@@ -13,11 +13,15 @@ import typer
 
 from phonon_bulk import __version__
 from phonon_bulk.cli.audit import audit
+from phonon_bulk.cli.cancel import cancel
 from phonon_bulk.cli.check import check
 from phonon_bulk.cli.doctor import doctor
 from phonon_bulk.cli.export import export
+from phonon_bulk.cli.failing import InterruptedBySignal, failure, innermost
 from phonon_bulk.cli.init import init
 from phonon_bulk.cli.limit import limit
+from phonon_bulk.cli.pause import pause
+from phonon_bulk.cli.prune import prune
 from phonon_bulk.cli.resolve import resolve
 from phonon_bulk.cli.resume import resume
 from phonon_bulk.cli.run import run
@@ -25,7 +29,8 @@ from phonon_bulk.cli.runs import runs
 from phonon_bulk.cli.simulate import simulate
 from phonon_bulk.cli.status import status
 from phonon_bulk.cli.submit import submit
-from phonon_bulk.errors import Exit, PhononBulkError, SettingsError
+from phonon_bulk.cli.worker import worker
+from phonon_bulk.errors import Exit, PhononBulkError
 
 app = typer.Typer(
     name="phonon-bulk",
@@ -39,8 +44,8 @@ app = typer.Typer(
     "the provider; 4 some in doubt; 5 stopped, resumable; 70 a fault of the program.",
 )
 for command in (
-    *(init, run, check, submit, resume, runs, status, limit),
-    *(resolve, export, audit, doctor, simulate),
+    *(init, run, check, submit, worker, pause, resume, cancel, runs, status, limit),
+    *(resolve, export, audit, prune, doctor, simulate),
 ):
     app.command()(command)
 
@@ -70,42 +75,20 @@ def main() -> None:
         signal.signal(number, _interrupt)
     try:
         app()
-    except SettingsError as error:
-        _complain(*error.problems)
-        sys.exit(error.exit_code)
-    except PhononBulkError as error:
-        _complain(str(error))
-        sys.exit(error.exit_code)
-    except (InterruptedBySignal, KeyboardInterrupt):
-        _complain("interrupted; what was recorded is safe")
-        sys.exit(Exit.STOPPED)
-    except Exception as error:  # noqa: BLE001 - the last one to hear of it
-        _report_fault(error)
-        sys.exit(Exit.FAULT)
-
-
-class InterruptedBySignal(BaseException):
-    """A signal came; not a KeyboardInterrupt, which typer would turn into an exit code of its own.
-
-    Derived from BaseException so that nothing on the way takes it for an error.
-    """
+    except (Exception, InterruptedBySignal, KeyboardInterrupt) as error:  # noqa: BLE001 - the last
+        code, sentences = failure(error)
+        if not isinstance(error, PhononBulkError) and code is Exit.FAULT:
+            _show_where(error)
+        for sentence in sentences:
+            typer.echo(f"phonon-bulk: {sentence}", err=True)
+        sys.exit(code)
 
 
 def _interrupt(*_: object) -> None:
     raise InterruptedBySignal
 
 
-def _complain(*sentences: str) -> None:
-    for sentence in sentences:
-        typer.echo(f"phonon-bulk: {sentence}", err=True)
-
-
-def _report_fault(error: BaseException) -> None:
+def _show_where(error: BaseException) -> None:
     """Say where it happened. The error's own text is left out: it may hold contact data."""
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    typer.echo("".join(traceback.format_tb(error.__traceback__)), nl=False, err=True)
-    _complain(
-        f"a fault of the program itself ({type(error).__name__}, see above). What was recorded is "
-        "safe: `phonon-bulk status` shows it. Please report the lines above"
-    )
+    trace = traceback.format_tb(innermost(error).__traceback__)
+    typer.echo("".join(trace), nl=False, err=True)

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import typer
 
@@ -14,36 +14,55 @@ from phonon_bulk.journal.books import SqliteBooks
 from phonon_bulk.report.summary import Summary, summarize, to_text
 
 
-def say_done(settings: Settings, run: int, flags: Flags) -> Exit:
+@dataclass(frozen=True, slots=True)
+class End:
+    """How a sending command ended, and what the operator is to know and to do."""
+
+    exit: Exit
+    summary: Summary
+    advice: tuple[str, ...] = ()
+
+
+def say_done(settings: Settings, run: int, flags: Flags) -> End:
     """Say that a list was sent already, by which run, and how to send it anew.
 
-    Returns the exit code: done, but for a run whose list was never read to its end.
+    The exit code is that of something done, but for a run whose list was never read to its end.
     """
     with SqliteBooks(settings.journal_path) as books:
         summary = summarize(books, run)
     code = Exit.DONE if summary.list_read else Exit.SOME_FAILED
+    summary = replace(summary, exit=code)
     if flags.json:
-        print_json(replace(summary, exit=code).to_dict())
+        print_json(summary.to_dict())
+    end = End(code, summary, tuple(_of_done(summary)))
+    if not (flags.quiet and code is Exit.DONE):
+        # What was asked for twice is answered on standard output: that is the command's result.
+        _say(end, err=flags.json or code is not Exit.DONE)
+    return end
+
+
+def _of_done(summary: Summary) -> Iterator[str]:
     if not summary.list_read:
-        typer.echo(
-            f"phonon-bulk: run {run} has sent this list up to row {summary.rows:,} "
+        yield (
+            f"run {summary.run} has sent this list up to row {summary.rows:,} "
             f"({summary.accepted:,} accepted), and its rest was given up with --without-rest. To "
-            "send the rest, make a list of it; --again calls everybody once more",
-            err=True,
+            "send the rest, make a list of it; --again calls everybody once more"
         )
-    elif not flags.quiet:
-        typer.echo(
-            f"phonon-bulk: done, run {run}: this campaign has been through this very list before "
-            f"({_what_came_of_it(summary)}). To send all of it once more: --again",
-            err=flags.json,
+        return
+    yield (
+        f"done, run {summary.run}: this campaign has been through this very list before "
+        f"({_what_came_of_it(summary)}). To send all of it once more: --again"
+    )
+    if summary.rejected:
+        yield (
+            "to send its rejected rows only, mend them in a file: `phonon-bulk "
+            f"export {summary.run} --only rejected -o mend.csv`, and `run` that one"
         )
-        if summary.rejected:
-            typer.echo(
-                f"phonon-bulk: to send its rejected rows only, mend them in a file: `phonon-bulk "
-                f"export {run} --only rejected -o mend.csv`, and `run` that one",
-                err=flags.json,
-            )
-    return code
+
+
+def _say(end: End, *, err: bool = True) -> None:
+    for sentence in end.advice:
+        typer.echo(f"phonon-bulk: {sentence}", err=err)
 
 
 def _what_came_of_it(summary: Summary) -> str:
@@ -53,19 +72,26 @@ def _what_came_of_it(summary: Summary) -> str:
     return ", ".join(f"{n:,} {name}" for name, n in counts if n or name == "accepted")
 
 
-def report(
-    settings: Settings, run: int, flags: Flags, seconds: float, *, only_read: bool = False
-) -> Summary:
-    """Print the summary of a run, as text or JSON.
+def report(settings: Settings, run: int, flags: Flags, seconds: float, *, whole: bool) -> End:
+    """Print the summary of a run whose list was read and not sent, and how to send it.
 
-    With `only_read` its exit code is that of reading alone: to be sent is not to have failed.
+    Its exit code is that of reading alone: to be sent is not to have failed. `whole` says whether
+    the list was read to its end now.
     """
     with SqliteBooks(settings.journal_path) as books:
         summary = summarize(books, run, seconds)
-    if only_read and summary.list_read:
+    if summary.list_read:
         summary = replace(summary, exit=Exit.SOME_FAILED if summary.rejected else Exit.DONE)
     _show(summary, flags)
-    return summary
+    again = f"`phonon-bulk resume {run}`"
+    sent = f"a worker on this journal sends it; without one: {again}"
+    advice = [sent if whole else f"stopped; go on with {again}"]
+    if summary.exit == Exit.SOME_FAILED:
+        advice.insert(0, failed(summary))
+    end = End(Exit(summary.exit), summary, tuple(advice))
+    if not (flags.quiet and end.exit is Exit.DONE):
+        _say(end)
+    return end
 
 
 def _show(summary: Summary, flags: Flags) -> None:
@@ -75,8 +101,8 @@ def _show(summary: Summary, flags: Flags) -> None:
         typer.echo(to_text(summary))
 
 
-def conclude(settings: Settings, run: int, flags: Flags, outcome: Outcome, seconds: float) -> Exit:
-    """Print the summary, say what to do next if the run is not done, return the exit code.
+def conclude(settings: Settings, run: int, flags: Flags, outcome: Outcome, seconds: float) -> End:
+    """Print the summary, and say what to do next unless all is well.
 
     A run that ended early with doubts that are still young is to be resumed, not resolved.
     """
@@ -90,15 +116,28 @@ def conclude(settings: Settings, run: int, flags: Flags, outcome: Outcome, secon
     if early and summary.exit == Exit.IN_DOUBT and any(d.doubted_at > young for d in doubts):
         summary = replace(summary, exit=Exit.STOPPED)
     _show(summary, flags)
-    for sentence in advice(outcome, summary):
-        typer.echo(f"phonon-bulk: {sentence}", err=True)
-    return Exit(summary.exit)
+    end = End(Exit(summary.exit), summary, tuple(advice(outcome, summary)))
+    _say(end)
+    return end
 
 
-def advice(outcome: Outcome, summary: Summary) -> Iterator[str]:
-    """Yield what the operator is to know and to do, a sentence or two each."""
+def advice(outcome: Outcome, summary: Summary) -> list[str]:
+    """Return what the operator is to know and to do, a sentence or two each.
+
+    There is something for every end but a good one.
+    """
+    found = list(_advice(outcome, summary))
+    if not found and summary.exit != Exit.DONE:
+        found.append(
+            f"run {summary.run} is not finished (its state is {summary.state}); go on with "
+            f"`phonon-bulk resume {summary.run}`"
+        )
+    return found
+
+
+def _advice(outcome: Outcome, summary: Summary) -> Iterator[str]:
     again = f"`phonon-bulk resume {summary.run}`"
-    unfinished = bool(summary.to_send) or summary.state == "reading"
+    unfinished = bool(summary.to_send) or summary.state in {"reading", "paused"}
     match outcome.ending:
         case Ending.BLOCKED:
             reason = outcome.reason or ""
@@ -126,15 +165,40 @@ def advice(outcome: Outcome, summary: Summary) -> Iterator[str]:
             f"See them with `phonon-bulk resolve {summary.run}`, and settle there what you can "
             "find out"
         )
+    if summary.exit == Exit.SOME_FAILED:
+        yield failed(summary)
+
+
+_FAILED = ("rejected", "refused", "expired", "cancelled", "abandoned")
+
+
+def failed(summary: Summary) -> str:
+    """Say how many contacts were not placed, and how to see which."""
+    found = [(name, getattr(summary, name)) for name in _FAILED if getattr(summary, name)]
+    if not found:
+        return (
+            f"the list was read up to row {summary.rows:,} only, and its rest was given up. To "
+            "send the rest, make a list of it"
+        )
+    counts = ", ".join(f"{number:,} {name}" for name, number in found)
+    export = f"`phonon-bulk export {summary.run}{''.join(f' --only {name}' for name, _ in found)}"
+    if [name for name, _ in found] == ["rejected"]:
+        how = f"{export} -o mend.csv` writes these rows, to be mended and sent with `run`"
+    else:
+        how = f"{export} -o failed.csv` lists them, each with its reason"
+    return f"{counts} of {summary.rows:,} contacts: {how}"
 
 
 def how_to_mend(reason: str, run: int) -> str:
     """Return what the operator is to do about a reason for which the provider refuses all."""
-    for words, step in _MENDS.items():
-        if words in reason:
-            flag = " --flow-id ID" if "flow_id" in step else ""
-            return f"{step}, then go on with `phonon-bulk resume {run}{flag}`"
-    return f"Mend it with Phonon, then go on with `phonon-bulk resume {run}`"
+    step = step_to_mend(reason)
+    flag = " --flow-id ID" if "flow_id" in step else ""
+    return f"{step}, then go on with `phonon-bulk resume {run}{flag}`"
+
+
+def step_to_mend(reason: str) -> str:
+    """Return what to do about such a reason, as the beginning of a sentence."""
+    return next((step for words, step in _MENDS.items() if words in reason), "Mend it with Phonon")
 
 
 _MENDS = {

@@ -47,6 +47,7 @@ def export(
     quiet: Quiet = False,
 ) -> None:
     """Write one line for every contact: state, request-id, phonon-uuid, reason."""
+    from phonon_bulk.cli.pruning import refuse_export_of_pruned
     from phonon_bulk.cli.session import Flags, print_json
     from phonon_bulk.journal.books import SqliteBooks
     from phonon_bulk.report.export import STATES, contacts, export_rejected
@@ -55,8 +56,9 @@ def export(
     flags = Flags(config, journal, json, quiet)
     chosen = set(only or ())
     mends = chosen == {ContactState.REJECTED}
-    with SqliteBooks(flags.settings().journal_path) as books:
-        books.run(run)
+    # All is read as of one moment: the run's contact data may be deleted meanwhile.
+    with SqliteBooks(flags.settings().journal_path) as books, books.snapshot():
+        refuse_export_of_pruned(books, run)
         if mends:
             _refuse_to_replace(output)
             lines = export_rejected(books, run, output)

@@ -1,5 +1,6 @@
 """What `pause` and `cancel` do: hold a run, and say what that means for its calls."""
 
+import asyncio
 import time
 from dataclasses import dataclass
 from typing import Any
@@ -8,6 +9,7 @@ from phonon_bulk.batch import State
 from phonon_bulk.cli.resolving import whoever
 from phonon_bulk.config import Settings
 from phonon_bulk.errors import RunError
+from phonon_bulk.jobs import opening
 from phonon_bulk.journal import Control
 from phonon_bulk.journal.books import SqliteBooks
 from phonon_bulk.journal.sqlite import SqliteJournal
@@ -99,6 +101,36 @@ async def cancel(settings: Settings, run: int) -> Held:
     finally:
         await journal.close()
     return _held(settings, run, number)
+
+
+def hand_over(settings: Settings, run: int, flow_id: str | None, *, without_rest: bool) -> Summary:
+    """Let a run go on without sending it here. Raises as `opening.job_to_resume` does."""
+    # The rest of its list is not read: that is what `submit` and `resume` are for.
+    job = opening.job_to_resume(settings, run, flow_id, without_rest=True)
+
+    async def let_go_on() -> None:
+        journal = SqliteJournal(settings.journal_path, settings.sending.journal_wait)
+        try:
+            await opening.set_going(journal, job, end_reading=without_rest)
+        finally:
+            await journal.close()
+
+    asyncio.run(let_go_on())
+    with SqliteBooks(settings.journal_path) as books:
+        return summarize(books, run)
+
+
+def handed_over(summary: Summary) -> str:
+    """Return what an operator is told of a run that a worker is to send."""
+    text = (
+        f"run {summary.run} goes on: {summary.to_send:,} calls are sent by a worker on this journal"
+    )
+    if summary.state == "reading":
+        text += (
+            f". Its list is read up to row {summary.rows:,}: `phonon-bulk submit` with the same "
+            "campaign and list reads on"
+        )
+    return text
 
 
 def _held(settings: Settings, run: int, cancelled: int = 0) -> Held:

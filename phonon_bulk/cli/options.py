@@ -39,6 +39,43 @@ NoUvloop = Annotated[
     bool,
     typer.Option("--no-uvloop", help="Use Python's own event loop."),
 ]
+MaxDuration = Annotated[
+    str | None,
+    typer.Option(
+        "--max-duration",
+        metavar="DURATION",
+        help="Stop after so long (4h, 90m, 1h30m), reading included; what is left is kept.",
+    ),
+]
+SendWindow = Annotated[
+    str | None,
+    typer.Option(
+        "--window",
+        metavar="HH:MM-HH:MM",
+        help="Send within these hours only, in the campaign's time zone (checks.window is about "
+        "when calls start).",
+    ),
+]
+Alone = Annotated[
+    bool,
+    typer.Option("--alone", help="Do nothing if another process is at work on this campaign."),
+]
+ReportFile = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--report",
+        metavar="FILE",
+        help="Write there what was done, however it ends: JSON for .json, else text for a mail.",
+    ),
+]
+PingUrl = Annotated[
+    str | None,
+    typer.Option(
+        "--ping",
+        metavar="URL",
+        help="Tell URL/start when it begins, then URL, or URL/fail for an exit over 1.",
+    ),
+]
 CampaignFile = Annotated[
     Path, typer.Argument(metavar="CAMPAIGN.toml", help="The campaign: flow, endpoint, mapping.")
 ]

@@ -3,18 +3,21 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
 
 import structlog
 from pydantic import SecretStr
 
 from phonon_bulk.batch import Head
 from phonon_bulk.cli.progress import Progress
-from phonon_bulk.cli.session import Flags, begin_logging, on_signals
+from phonon_bulk.cli.session import Flags, on_signals
 from phonon_bulk.config import Campaign, Settings
-from phonon_bulk.dispatch import Dispatcher, Outcome
+from phonon_bulk.dispatch import Dispatcher, Ending, Outcome
 from phonon_bulk.errors import JournalError
 from phonon_bulk.jobs import lists
+from phonon_bulk.jobs.alone import wait_to_be_alone
+from phonon_bulk.jobs.hours import Bounds
 from phonon_bulk.jobs.opening import Job
 from phonon_bulk.jobs.wiring import ask_of, limiter_for, pace_of
 from phonon_bulk.journal.sqlite import SqliteJournal
@@ -47,9 +50,55 @@ async def open_journal(settings: Settings) -> AsyncIterator[SqliteJournal]:
 
 
 async def send(
-    journal: SqliteJournal, job: Job, settings: Settings, security_id: SecretStr, flags: Flags
+    journal: SqliteJournal,
+    job: Job,
+    settings: Settings,
+    security_id: SecretStr,
+    flags: Flags,
+    *,
+    bounds: Bounds,
+    alone: bool,
 ) -> Outcome:
-    """Send a run until it is done or stopped, showing how it goes."""
+    """Send a run until it is done, stopped or out of time, showing how it goes.
+
+    Raises NotNowError if it is to be alone, and another process is at work on its campaign.
+    """
+    what = ("reads", "sends") if job.reading else ("sends",)
+    try:
+        async with at_work(journal, job.run, *what):
+            if alone:
+                await wait_to_be_alone(settings, job.campaign, journal.owner)
+            return await _send(journal, job, settings, security_id, flags, bounds)
+    except JournalError as error:
+        again = f"`phonon-bulk resume {job.run}`"
+        raise JournalError(f"{error}. When that is mended, go on with {again}") from None
+
+
+@contextlib.asynccontextmanager
+async def at_work(journal: SqliteJournal, run: int, *whats: str) -> AsyncIterator[None]:
+    """Let others see that this process is at work on a run: that it `reads`, or `sends`.
+
+    A journal that has failed can't be told that it ended; that this process is dead then says it.
+    """
+    since = time.time()
+    try:
+        for what in whats:
+            await journal.begin_work(run, what, since)
+        yield
+    finally:
+        with contextlib.suppress(JournalError):
+            for what in whats:
+                await journal.end_work(run, what)
+
+
+async def _send(
+    journal: SqliteJournal,
+    job: Job,
+    settings: Settings,
+    security_id: SecretStr,
+    flags: Flags,
+    bounds: Bounds,
+) -> Outcome:
     from phonon_bulk.endpoint import Endpoint  # slow to load
 
     name = job.campaign.endpoint
@@ -74,21 +123,51 @@ async def send(
             not_after=job.not_after,
         )
         on_signals(stop, dispatcher.abort, settings.sending.drain_timeout)
-        async with Progress(
+        progress = Progress(
             dispatcher.tally,
             quiet=flags.quiet,
             rate=lambda: slots.rate,
             known=job.contacts_known,
             done=job.contacts_done,
             rows_to_read=job.reading.contacts.rows if job.reading else None,
-        ) as progress:
-            try:
-                return await carry_out(
+        )
+        async with progress:
+            with stopping_in_time(bounds, stop) as over:
+                outcome = await carry_out(
                     journal, dispatcher, job.run, reading=job.reading, stop=stop, watcher=progress
                 )
-            except JournalError as error:
-                again = f"`phonon-bulk resume {job.run}`"
-                raise JournalError(f"{error}. When that is mended, go on with {again}") from None
+    if over and outcome == Outcome(Ending.TOLD):
+        return replace(outcome, reason=over[0])
+    return outcome
+
+
+@contextlib.contextmanager
+def stopping_in_time(bounds: Bounds, stop: asyncio.Event) -> Iterator[list[str]]:
+    """Set `stop` when the time is up; the list that is given then holds why."""
+    over: list[str] = []
+
+    async def watch() -> None:
+        while (why := bounds.over(time.time(), time.monotonic())) is None:
+            left = bounds.left(time.time(), time.monotonic())
+            # The clock may be set, and the machine may sleep: so it is looked at now and then.
+            await asyncio.sleep(_LOOK_AGAIN if left is None else min(left, _LOOK_AGAIN))
+        if not stop.is_set():
+            over.append(why)
+            log.info("stop.out_of_time", why=why)
+            stop.set()
+
+    if bounds.left(time.time(), time.monotonic()) is None:
+        yield over
+        return
+    task = asyncio.create_task(watch(), name="bounds")
+    try:
+        yield over
+    finally:
+        task.cancel()
+
+
+_LOOK_AGAIN = 10.0
+"""Seconds."""
 
 
 async def only_read(journal: SqliteJournal, job: Job, flags: Flags) -> bool:
@@ -97,18 +176,8 @@ async def only_read(journal: SqliteJournal, job: Job, flags: Flags) -> bool:
     on_signals(stop, stop.set, 0)
     if job.reading is None:
         return True
-    async with Progress(
-        None, quiet=flags.quiet, rows_to_read=job.reading.contacts.rows
-    ) as progress:
+    async with (
+        at_work(journal, job.run, "reads"),
+        Progress(None, quiet=flags.quiet, rows_to_read=job.reading.contacts.rows) as progress,
+    ):
         return await read_list(journal, job.run, job.reading, stop, progress)
-
-
-def now() -> float:
-    """Return the moment from which a command counts its seconds."""
-    return time.monotonic()
-
-
-def begin(flags: Flags) -> float:
-    """Begin a sending command: logging is on, the clock runs."""
-    begin_logging(flags)
-    return now()

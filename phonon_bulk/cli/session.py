@@ -1,21 +1,25 @@
 """What the sending commands have in common: settings, logging, signals, and the wiring."""
 
 import asyncio
+import contextlib
 import gc
 import os
 import signal
 import sys
-from collections.abc import Callable, Coroutine
+import time
+from collections.abc import Callable, Coroutine, Iterator, MutableMapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 import typer
 
+from phonon_bulk.cli.failing import InterruptedBySignal
 from phonon_bulk.cli.init import NO_FLOW
 from phonon_bulk.cli.options import LogFormat
 from phonon_bulk.config import Campaign, Settings, load_campaign, load_settings
-from phonon_bulk.errors import SettingsError
+from phonon_bulk.errors import NotNowError, SettingsError
+from phonon_bulk.jobs.hours import Bounds
 
 T = TypeVar("T")
 
@@ -76,10 +80,19 @@ def _or_problems(load: Callable[[], T], problems: list[str]) -> T | None:
 
 
 def begin_logging(flags: Flags) -> None:
-    """Send log lines to standard error: text on a terminal, JSON elsewhere, or as told."""
+    """Send log lines to standard error: text on a terminal, JSON elsewhere, or as told.
+
+    What libraries have to say to those who write programs with them is not shown to operators.
+    """
     import logging
+    import warnings
 
     import structlog
+
+    if not sys.warnoptions:
+        warnings.simplefilter("ignore")
+    if flags.quiet and logging.lastResort is not None:
+        logging.lastResort.setLevel(logging.ERROR)
 
     as_json = flags.log_format is LogFormat.JSON or (
         flags.log_format is LogFormat.AUTO and not sys.stderr.isatty()
@@ -91,6 +104,7 @@ def begin_logging(flags: Flags) -> None:
     )
     structlog.configure(
         processors=[
+            _without_traceback,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=False),
             renderer,
@@ -102,6 +116,15 @@ def begin_logging(flags: Flags) -> None:
         logger_factory=lambda *_: structlog.PrintLogger(sys.stderr),
         cache_logger_on_first_use=False,
     )
+
+
+def _without_traceback(
+    _logger: object, _level: str, line: MutableMapping[str, Any]
+) -> MutableMapping[str, Any]:
+    """Leave tracebacks out of the log: an error's text, or a local name, may be a contact's."""
+    for name in ("exc_info", "stack_info"):
+        line.pop(name, None)
+    return line
 
 
 def run_loop(settings: Settings, main: Coroutine[Any, Any, T]) -> T:
@@ -135,11 +158,11 @@ def on_signals(stop: asyncio.Event, abort: Callable[[], None], drain: float) -> 
     log = structlog.get_logger("phonon_bulk")
     loop = asyncio.get_running_loop()
 
-    first = 0.0
+    first: float | None = None
 
     def heard(name: str) -> None:
         nonlocal first
-        if not stop.is_set():
+        if first is None:
             first = loop.time()
             log.warning("stop.told", signal=name, posts_may_end_within_seconds=drain)
             stop.set()
@@ -149,6 +172,46 @@ def on_signals(stop: asyncio.Event, abort: Callable[[], None], drain: float) -> 
 
     for number in STOPPING:
         loop.add_signal_handler(number, heard, number.name)
+
+
+class _OutOfTime(InterruptedBySignal):
+    """Time is up, somewhere in what blocks."""
+
+
+@contextlib.contextmanager
+def cut_short(bounds: Bounds) -> Iterator[None]:
+    """Let what blocks, such as looking a list over, end when the time is up, as a signal would.
+
+    Raises NotNowError then, and before, if it is up already. Nothing was sent in here. A system
+    without timers of this kind (Windows) looks before and after.
+    """
+    _raise_if_over(bounds)
+    left = bounds.left(time.time(), time.monotonic())
+    has_timer = left is not None and hasattr(signal, "setitimer")
+    if left is not None and has_timer:
+        signal.signal(signal.SIGALRM, _out_of_time)
+        signal.setitimer(signal.ITIMER_REAL, max(left, 0.001))
+    try:
+        yield
+    except _OutOfTime:
+        why = bounds.over(time.time(), time.monotonic()) or "its time is over"
+        raise NotNowError(_TOO_EARLY.format(why=why)) from None
+    finally:
+        if has_timer:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+    _raise_if_over(bounds)
+
+
+_TOO_EARLY = "stopped before anything was sent: {why}. Start it again when it has more time"
+
+
+def _raise_if_over(bounds: Bounds) -> None:
+    if why := bounds.over(time.time(), time.monotonic()):
+        raise NotNowError(_TOO_EARLY.format(why=why))
+
+
+def _out_of_time(*_: object) -> None:
+    raise _OutOfTime
 
 
 def print_json(record: dict[str, Any]) -> None:

@@ -12,7 +12,9 @@ from phonon_bulk.cli.options import (
     Log,
     LogFormat,
     NoUvloop,
+    PingUrl,
     Quiet,
+    ReportFile,
 )
 
 
@@ -21,6 +23,8 @@ def submit(
     names: List = None,
     *,
     again: Again = False,
+    report: ReportFile = None,
+    ping: PingUrl = None,
     config: Config = None,
     journal: Journal = None,
     json: Json = False,
@@ -31,26 +35,26 @@ def submit(
     """Read a contact list into the journal and send nothing; `resume` sends it."""
     from phonon_bulk.cli import ending, sending
     from phonon_bulk.cli.session import Flags, run_loop, settings_and_campaign
+    from phonon_bulk.cli.unattended import attended
     from phonon_bulk.jobs import lists, opening
 
     flags = Flags(config, journal, json, quiet, log_format, no_uvloop)
-    began = sending.begin(flags)
-    settings, plan = settings_and_campaign(flags, campaign)
-    contacts = lists.find_list(settings, plan, names or [], again=again)
+    with attended("submit", campaign.name, flags, report, ping) as here:
+        settings, plan = settings_and_campaign(flags, campaign)
+        here.settings = settings
+        contacts = lists.find_list(settings, plan, names or [], again=again)
 
-    async def main() -> tuple[int, bool | None]:
-        async with sending.open_journal(settings) as book:
-            job = await opening.open_job(book, settings, plan, contacts, again=again)
-            if isinstance(job, opening.Done):
-                return job.run, None
-            return job.run, await sending.only_read(book, job, flags)
+        async def main() -> tuple[int, bool | None]:
+            async with sending.open_journal(settings) as book:
+                job = await opening.open_job(book, settings, plan, contacts, again=again)
+                here.run = job.run
+                if isinstance(job, opening.Done):
+                    return job.run, None
+                return job.run, await sending.only_read(book, job, flags)
 
-    number, whole = run_loop(settings, main())
-    if whole is None:
-        raise typer.Exit(ending.say_done(settings, number, flags))
-    summary = ending.report(settings, number, flags, sending.now() - began, only_read=True)
-    if not whole:
-        typer.echo(f"phonon-bulk: stopped; go on with `phonon-bulk resume {number}`", err=True)
-    elif not flags.quiet:
-        typer.echo(f"phonon-bulk: send it with `phonon-bulk resume {number}`", err=True)
-    raise typer.Exit(summary.exit)
+        number, whole = run_loop(settings, main())
+        if whole is None:
+            here.end = ending.say_done(settings, number, flags)
+        else:
+            here.end = ending.report(settings, number, flags, here.seconds, whole=whole)
+    raise typer.Exit(here.end.exit)

@@ -15,6 +15,7 @@ from phonon_bulk.observe import pages
 from phonon_bulk.observe.look import look_into
 from phonon_bulk.observe.metrics import Metrics
 from phonon_bulk.observe.notify import Notify
+from phonon_bulk.observe.traces import traced
 from phonon_bulk.worker.crew import Crew
 from phonon_bulk.worker.drop import load_watched
 from phonon_bulk.worker.process import Hooks, Worker
@@ -38,16 +39,17 @@ async def work(settings: Settings, read_settings: Callable[[], Settings]) -> boo
     """
     worker, notify, crew = Worker(settings, load_watched(settings)), Notify(), Crew()
     metrics = Metrics(worker.standing, lambda: look_into(settings.journal_path))
-    worker.hooks = Hooks(metrics.posted, metrics.committed)
-    _listen_to_signals(worker, read_settings, notify)
-    crew.start("worker", _run(worker, crew), lasting=False)
-    await _opened(worker, crew)
-    async with _door(worker, settings, metrics):
-        if not crew.end.is_set():
-            notify.ready(worker.standing().in_words())
-            log.info("worker.ready", journal=str(settings.journal_path))
-        crew.start("systemd", _tell(worker, notify, crew.end))
-        await crew.watch(_PATIENCE)
+    async with traced(metrics.posted) as posted:
+        worker.hooks = Hooks(posted, metrics.committed)
+        _listen_to_signals(worker, read_settings, notify)
+        crew.start("worker", _run(worker, crew), lasting=False)
+        await _opened(worker, crew)
+        async with _door(worker, settings, metrics):
+            if not crew.end.is_set():
+                notify.ready(worker.standing().in_words())
+                log.info("worker.ready", journal=str(settings.journal_path))
+            crew.start("systemd", _tell(worker, notify, crew.end))
+            await crew.watch(_PATIENCE)
     log.info("worker.stopped", **_figures(worker))
     return worker.aborted
 

@@ -36,6 +36,7 @@ from phonon_bulk.config.settings import (
     SendingSettings,
     Settings,
     environment_name,
+    is_open_to_others,
 )
 from phonon_bulk.config.values import is_loopback
 
@@ -68,6 +69,7 @@ __all__ = [
     "environment_name",
     "find_settings_file",
     "is_loopback",
+    "is_open_to_others",
     "load_campaign",
     "load_settings",
 ]

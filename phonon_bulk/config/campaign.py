@@ -85,6 +85,14 @@ def _paths(paths: tuple[str, ...]) -> tuple[str, ...]:
     return paths
 
 
+def _watch(text: str) -> str:
+    if "://" in text:
+        raise FoundError("a URL; files are taken from a folder on this machine")
+    if glob.has_magic(str(Path(text).parent)) or "**" in text:
+        raise FoundError(f"{shown(text)}; a pattern can stand for names of files, not of folders")
+    return text
+
+
 def _delimiter(text: str) -> str:
     if len(text) == 1 and text.isascii() and not text.isalnum() and text not in '"\r\n\0':
         return text
@@ -158,6 +166,11 @@ Paths = Annotated[
     AfterValidator(_paths),
     Field(description="a path, a pattern, a folder or a URL, or a list of them"),
 ]
+Watch = Annotated[
+    Text,
+    AfterValidator(_watch),
+    Field(description='a folder, or a folder and a pattern for the names in it: "incoming/*.csv"'),
+]
 Delimiter = Annotated[
     str,
     AfterValidator(_delimiter),
@@ -199,6 +212,7 @@ class _SourceTable(Section):
     """`[source]`."""
 
     path: Paths | None = None
+    watch: Watch | None = None
     query: Text | None = None
     database: Database | None = None
     delimiter: Delimiter | None = None
@@ -233,6 +247,9 @@ class Campaign(Section):
     ] = ()
     """Absolute once loaded; patterns and URLs among them. Neither paths nor a query: the list is
     given on the command line."""
+    watch: Text | None = None
+    """Absolute once loaded: the folder whose files are lists, or such a folder and a pattern for
+    their names. The worker takes them."""
     folder: str = ""
     """The campaign file's, from which the files in a query are looked for."""
     query: Text | None = None
@@ -272,10 +289,12 @@ def load_campaign(path: Path) -> Campaign:
     file = _checked(read_toml(path), place)
     folder = path.parent.absolute()
     source, folder_text = file.source, str(folder)
+    watch = source.watch and str(path_from(folder, Path(source.watch), home_folder(os.environ)))
     values = {
         **dict(file.campaign),
         **dict(source.model_copy(update={"path": None})),
         "paths": [_absolute(text, folder) for text in source.path or ()],
+        "watch": watch,
         "folder": folder_text,
         "mapping": file.mapping,
         "checks": _with_absolute_lists(file.checks, folder),
@@ -306,6 +325,8 @@ def _contradictions(file: CampaignFile) -> Iterator[tuple[Key, str]]:
     source, checks = file.source, file.checks
     if source.query is not None and source.path is not None:
         yield ("source", "query"), "a list comes from a path or from a query, not from both"
+    if source.watch is not None and (source.path is not None or source.query is not None):
+        yield ("source", "watch"), "lists are taken from a folder as they come, or from elsewhere"
     if source.database is not None and source.query is None:
         yield ("source", "database"), "a database needs a query: which rows of it are the list?"
     if checks.spread is not None and file.mapping and file.mapping.start_time is not None:

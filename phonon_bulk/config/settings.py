@@ -118,6 +118,7 @@ class EndpointsSettings(Section):
         _from(
             url="https://central.phonon.io/kairos-apis/outbound/create",
             requests_per_minute=500,
+            ramp=0.0,  # a call that must go out now does not wait for a rate to grow
         ),
     ] = Field(default={}, validate_default=True)
 
@@ -294,13 +295,26 @@ class Settings(Section):
         if chosen.security_id is not None or chosen.security_id_file is None or os.name == "nt":
             return None
         try:
-            mode = stat.S_IMODE(chosen.security_id_file.stat().st_mode)
+            if not is_open_to_others(chosen.security_id_file):
+                return None
         except OSError:
             return None  # `security_id` says it better
-        if not mode & (stat.S_IRWXG | stat.S_IRWXO):
-            return None
         name = plain(str(chosen.security_id_file))
         return f"{name} holds a security id, and others than its owner may use it: chmod 600 {name}"
+
+
+def is_open_to_others(secret: Path, environ: Mapping[str, str] = os.environ) -> bool:
+    """Say whether others than its owner may use the file of a secret.
+
+    A credential that systemd hands over belongs to root and lets one user read it by an access
+    list, which shows in the bits of the group; that is not open to others.
+
+    Raises OSError if it can't be looked at.
+    """
+    mode, folder = stat.S_IMODE(secret.stat().st_mode), environ.get("CREDENTIALS_DIRECTORY")
+    if folder and secret.parent == Path(folder):
+        return bool(mode & (stat.S_IWGRP | stat.S_IRWXO))
+    return bool(mode & (stat.S_IRWXG | stat.S_IRWXO))
 
 
 def _read_security_id(path: Path) -> SecretStr:

@@ -88,6 +88,12 @@ class Door(Protocol):
         KeyReusedError or BlockedError.
         """
 
+    async def known(self, order: Order) -> Ticket | None:
+        """Return what became of the order that was kept with this one's key; None if none was.
+
+        Asked for when an order can't be admitted (any more). Raises KeyReusedError.
+        """
+
     async def look(self, number: str) -> Ticket | None:
         """Return what became of the order with this id; None if there is none."""
 

@@ -51,7 +51,9 @@ def open_campaign_list(campaign: Campaign, given: Sequence[str]) -> "ContactList
     for remark in contacts.remarks:
         log.warning("list.remark", what=remark)
     if contacts.unused_columns:
-        log.warning("list.unused_columns", columns=list(contacts.unused_columns))
+        # With a mapping they were chosen; in Phonon's template one may be misspelt.
+        tell = log.warning if campaign.mapping is None else log.info
+        tell("list.unused_columns", columns=list(contacts.unused_columns))
     return contacts
 
 
@@ -135,11 +137,26 @@ def placed_before(
     with SqliteBooks(settings.journal_path) as books:
         if days and not _is_again(books, run):
             since = time.time() - days * DAY
+            _warn_of_pruned(books, campaign, since, run)
             yield from books.placed(
                 campaign.name, campaign.account, since=since, by=by.value, but_not=run
             )
         if after_row:
             yield from books.placed_in(run, by.value)
+
+
+def _warn_of_pruned(books: SqliteBooks, campaign: Campaign, since: float, run: int) -> None:
+    """Say which earlier runs have duplicates that can't be found: nobody knows whom they called."""
+    pruned = books.pruned_since(campaign.name, campaign.account, since, but_not=run)
+    if pruned:
+        log.warning(
+            "duplicates.unknown",
+            runs=[one.id for one in pruned],
+            opened_on=sorted({str(today_in_india(one.created_at)) for one in pruned}),
+            what="whom these runs called was deleted (prune), so that is not known any more within"
+            f" the {campaign.checks.duplicates_days} days of checks.duplicates_days: set it lower"
+            " than the days after which contact data is pruned",
+        )
 
 
 def _is_again(books: SqliteBooks, run: int) -> bool:

@@ -109,6 +109,12 @@ def refuse_to_begin_late(campaign: Campaign, now: float) -> None:
         raise SettingsError([problem])
 
 
+def campaign_of(settings: Settings, number: int) -> Campaign:
+    """Return the campaign of a run, as it was begun. Raises RunError if there is no such run."""
+    with SqliteBooks(settings.journal_path) as books:
+        return Campaign.from_json(books.run(number).definition)
+
+
 def job_to_resume(
     settings: Settings, number: int, flow_id: str | None, *, without_rest: bool
 ) -> Job:
@@ -260,7 +266,7 @@ def _refuse_outside_window(run: Run, summary: Summary, campaign: Campaign, now: 
 
 def _lasting(campaign: Campaign) -> Campaign:
     """Return a campaign but for what may change between a run's beginning and its end."""
-    passing = {"flow_id": "", "not_after": None, "paths": (), "folder": ""}
+    passing = {"flow_id": "", "not_after": None, "paths": (), "watch": None, "folder": ""}
     return campaign.model_copy(update=passing)
 
 

@@ -10,6 +10,7 @@ state of a run changes, each with its contract. `SqliteJournal` keeps it on one 
     changes      what each verb does to its tables
     control      of these, what is to happen with runs, and who is at work
     single       of these, single calls of the intake
+    pruning      of these, contact data that leaves, in steps
     buckets      the limit that all processes share, in its tables
     writer       one thread that writes, and commits in groups
     connection   opening the file; SQLite's errors in words
@@ -50,6 +51,7 @@ from phonon_bulk.journal.records import (
     NextWork,
     Opened,
     Order,
+    Pruned,
     Repeat,
     Run,
     RunCounts,
@@ -82,6 +84,7 @@ __all__ = [
     "NextWork",
     "Opened",
     "Order",
+    "Pruned",
     "Repeat",
     "Run",
     "RunCounts",
@@ -317,6 +320,24 @@ class Journal(Protocol):
         `settings` are those, as far as is known here; what holds from now on is recorded.
         """
 
+    async def prune(self, before: float, now: float, *, run: int | None = None) -> Pruned:
+        """Delete the contact data of runs that ended before a moment (of `run` alone, if given).
+
+        A run has ended when nothing of it is to be sent or in doubt, its list is read (or it was
+        taken back) and nobody is at work on it; when that was, is when the last thing happened,
+        or the end of the day at +05:30 on which its last calls were to be made. Counts, states,
+        reasons, request-ids and tries stay. It is done in steps of about 10 ms, between which
+        others write; what was begun is ended by the next call, if this one is cancelled or dies.
+        """
+
+    async def compact(self) -> str | None:
+        """Write the file anew if pieces of what was deleted may be in unused parts of it.
+
+        Nobody can write meanwhile (about two seconds for 100 MB), so it is not done while a
+        process reads a list or has something to send, or has the file locked. Returns why it
+        could not be done, a few words; None if it was, or if there was nothing to do.
+        """
+
     async def close(self) -> None:
         """Write what is outstanding and close. What is still held is taken back by `recover`."""
 
@@ -392,11 +413,22 @@ class Books(Protocol):
     def order(self, number: str) -> Order | None:
         """Return the order of single calls with this id, None if there is none."""
 
+    def order_of_key(self, key: bytes) -> Order | None:
+        """Return the order of single calls that was kept with this key, None if there is none."""
+
+    def pruned_since(
+        self, campaign: str, account: str, since: float, but_not: int | None = None
+    ) -> list[Run]:
+        """Return the runs that `placed` would have looked at, if their calls were still there."""
+
     def leaves(self, batches: Sequence[int]) -> Iterator[tuple[int, range, SettledBatch]]:
         """Yield for each batch those that hold its calls now, as (batch, its rows, what became).
 
         Where calls were gathered, such a batch has rows of others too.
         """
+
+    def stopped(self, today: str) -> dict[int, str]:
+        """Return why runs are stopped of which something could be sent today or later."""
 
     def open_intakes(self) -> list[Run]:
         """Return the runs that take single calls."""

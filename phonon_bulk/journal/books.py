@@ -181,11 +181,28 @@ class SqliteBooks:
             return order_of(row)
         return None
 
+    def order_of_key(self, key: bytes) -> Order | None:
+        """See `Books`."""
+        for row in self._rows("order_of_key", key=key):
+            return order_of(row)
+        return None
+
+    def pruned_since(
+        self, campaign: str, account: str, since: float, but_not: int | None = None
+    ) -> list[Run]:
+        """See `Books`."""
+        which = {"campaign": campaign, "account": account, "since": since, "but_not": but_not}
+        return [_run(row) for row in self._rows("pruned_since", **which)]
+
     def leaves(self, batches: Sequence[int]) -> Iterator[tuple[int, range, SettledBatch]]:
         """See `Books`."""
         for row in self._rows("leaves", batches=orjson.dumps(list(batches)).decode()):
             rows = range(row["from_row"], row["from_row"] + row["of_calls"])
             yield row["origin"], rows, self._settled_batch(row)
+
+    def stopped(self, today: str) -> dict[int, str]:
+        """See `Books`."""
+        return {row["id"]: row["reason"] or "" for row in self._rows("stopped", today=today)}
 
     def open_intakes(self) -> list[Run]:
         """See `Books`."""
@@ -209,8 +226,8 @@ class SqliteBooks:
             state = State(row["state"])
             one.calls[state] = row["calls"]
             one.batches[state] = row["batches"]
-            if state is State.READY:
-                found[of] = replace(one, oldest_at=row["oldest_at"])
+            oldest = [at for at in (one.oldest_at, row["oldest_at"]) if at is not None]
+            found[of] = replace(one, oldest_at=min(oldest, default=None))
         return list(found.values())
 
     def rate(self, account: str, endpoint: str) -> Rate | None:

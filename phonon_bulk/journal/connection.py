@@ -143,24 +143,27 @@ def _open(path: Path, busy_seconds: float) -> sqlite3.Connection:
         path, timeout=busy_seconds, isolation_level=None, check_same_thread=False
     )
     connection.row_factory = sqlite3.Row
-    _use_wal(connection)
+    if path.stat().st_size == 0:  # so that space can be given back; later it takes a VACUUM
+        _patiently(connection, "PRAGMA auto_vacuum = INCREMENTAL")
+    _patiently(connection, "PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA secure_delete = ON")  # what is deleted is overwritten
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute("PRAGMA foreign_keys = ON")
     return connection
 
 
-def _use_wal(connection: sqlite3.Connection) -> None:
-    """Turn WAL on. SQLite does not wait for this as it does for writes, so we do."""
+def _patiently(connection: sqlite3.Connection, pragma: str) -> None:
+    """Change what the file is like. SQLite does not wait for this as it does for writes; we do."""
     for _ in range(100):
         try:
-            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute(pragma)
         except sqlite3.OperationalError as error:
             if "locked" not in str(error):
                 raise
             time.sleep(0.05)
         else:
             return
-    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute(pragma)
 
 
 def _migrate(connection: sqlite3.Connection, path: Path) -> None:

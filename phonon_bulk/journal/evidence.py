@@ -23,6 +23,8 @@ class Frozen:
     body: bytes | None
     """None if there is none, which is a fault."""
     rows: bytes | None
+    is_pruned: int
+    """Whether its calls were deleted with the contact data of the run."""
 
 
 @dataclass(frozen=True, slots=True)

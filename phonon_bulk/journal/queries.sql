@@ -332,6 +332,13 @@ SELECT coalesce((SELECT sum(calls) FROM batch INDEXED BY batch_ready
      + coalesce((SELECT sum(calls) FROM batch INDEXED BY batch_leased
                   WHERE run = :run AND state IN ('claimed', 'sending')), 0);
 
+-- name: stopped
+SELECT id, reason FROM run
+ WHERE control = 'stopped' AND EXISTS (
+    SELECT 1 FROM batch INDEXED BY batch_ready
+     WHERE batch.run = run.id AND state = 'ready' AND start_date >= :today)
+ ORDER BY id;
+
 -- name: open_intakes
 SELECT * FROM run WHERE kind = 'intake' AND read_at IS NULL ORDER BY id;
 
@@ -412,7 +419,7 @@ SELECT account, endpoint, state, count(*) AS batches, sum(batch.calls) AS calls,
   FROM batch INDEXED BY batch_ready JOIN run ON run.id = batch.run
  WHERE state = 'ready' AND control = 'go' GROUP BY account, endpoint, state
 UNION ALL
-SELECT account, endpoint, state, count(*), sum(batch.calls), NULL
+SELECT account, endpoint, state, count(*), sum(batch.calls), min(coalesce(came_at, created_at))
   FROM batch INDEXED BY batch_leased JOIN run ON run.id = batch.run
  WHERE state IN ('claimed', 'sending') AND control = 'go' GROUP BY account, endpoint, state
 UNION ALL
@@ -457,7 +464,7 @@ SELECT batch.id AS batch, run.id AS run, batch.calls, body.calls AS body, answer
   FROM run JOIN batch ON batch.run = run.id LEFT JOIN body ON body.batch = batch.id
        LEFT JOIN answer ON answer.batch = batch.id AND state = 'accepted' AND accepted < batch.calls
  WHERE campaign = :campaign AND account = :account AND created_at >= :since
-   AND run.id IS NOT :but_not
+   AND run.id IS NOT :but_not AND pruned_at IS NULL
    AND state IN ('ready', 'claimed', 'sending', 'in_doubt', 'accepted', 'abandoned');
 
 -- name: placed_in
@@ -470,8 +477,8 @@ SELECT batch.id AS batch, run, batch.calls, body.calls AS body, NULL AS answer
 
 -- name: frozen
 SELECT batch.id AS batch, run, state, first_row, batch.calls, size, sha256,
-       body.calls AS body, body.rows AS rows
-  FROM batch LEFT JOIN body ON body.batch = batch.id
+       body.calls AS body, body.rows AS rows, pruned_at IS NOT NULL AS is_pruned
+  FROM batch JOIN run ON run.id = batch.run LEFT JOIN body ON body.batch = batch.id
  WHERE :run IS NULL OR run = :run
  ORDER BY run, batch.id;
 
@@ -614,3 +621,97 @@ SELECT count(*) AS requests, coalesce(sum(batch.calls), 0) AS calls,
 
 -- name: throttle
 UPDATE bucket SET throttle = :throttle WHERE account = :account AND endpoint = :endpoint;
+
+-- ---- contact data leaves; pruning.py
+
+-- name: old_runs
+SELECT id, calls, created_at, read_at, cancelled_at, control, kind FROM run
+ WHERE pruned_at IS NULL AND created_at < :before ORDER BY id;
+
+-- name: has_unsent
+SELECT 1 WHERE
+    EXISTS (SELECT 1 FROM batch INDEXED BY batch_ready WHERE run = :run AND state = 'ready')
+    OR EXISTS (SELECT 1 FROM batch INDEXED BY batch_leased
+                WHERE run = :run AND state IN ('claimed', 'sending'));
+
+-- name: has_doubts
+SELECT 1 WHERE EXISTS (SELECT 1 FROM batch INDEXED BY batch_in_doubt
+                        WHERE run = :run AND state = 'in_doubt');
+
+-- name: last_of_run
+-- When the last thing happened to a run's calls; the end of the day at +05:30 on which the last of
+-- those that were sent was to be made is one. (No bytes go out when their day is past, so from then
+-- on their hash is needed no more.)
+SELECT max(coalesce(max(settled_at), 0), coalesce(max(came_at), 0), coalesce(CAST(strftime('%s',
+           max(start_date) FILTER (WHERE attempts > 0), '+1 day', '-330 minutes') AS REAL), 0))
+  FROM batch WHERE run = :run;
+
+-- name: bytes_of_run
+SELECT coalesce((SELECT sum(length(body.calls) + coalesce(length(answer.body), 0))
+                   FROM batch JOIN body ON body.batch = batch.id
+                        LEFT JOIN answer ON answer.batch = batch.id
+                  WHERE run = :run), 0)
+     + coalesce((SELECT sum(length(fields) + length(contact_numbers)
+                            + coalesce(length(client_identifier), 0))
+                   FROM left_out WHERE run = :run), 0);
+
+-- name: begin_pruning
+-- From here on nobody reads its contact data. A list that was not read to its end is given up, as
+-- the run was; single calls come to it no more.
+UPDATE run
+   SET pruned_at = :now, remains = 'data', definition = :definition,
+       whole = CASE WHEN read_at IS NULL AND kind = 'list' THEN 0 ELSE whole END,
+       read_at = coalesce(read_at, :now)
+ WHERE id = :run AND pruned_at IS NULL;
+
+-- name: pruned_runs
+SELECT id, calls FROM run WHERE remains = :remains ORDER BY id;
+
+-- name: full_bodies
+SELECT batch.id, first_row, length(body.calls) + coalesce(length(answer.body), 0) AS bytes
+  FROM batch INDEXED BY batch_by_row JOIN body ON body.batch = batch.id
+       LEFT JOIN answer ON answer.batch = batch.id
+ WHERE run = :run AND (first_row, batch.id) > (:row, :batch)
+ ORDER BY first_row, batch.id LIMIT :limit;
+
+-- name: empty_body
+-- The row stays: it says which rows of the list the batch was made of.
+UPDATE body SET calls = x'' WHERE batch = ?;
+
+-- name: delete_answer
+DELETE FROM answer WHERE batch = ?;
+
+-- name: forget_hash
+-- All numbers there are can be tried against the hash of a single call.
+UPDATE batch SET sha256 = randomblob(32) WHERE id = ?;
+
+-- name: next_left_out
+SELECT max(row) AS last, sum(length(fields) + length(contact_numbers)
+                             + coalesce(length(client_identifier), 0)) AS bytes
+  FROM (SELECT row, fields, contact_numbers, client_identifier FROM left_out
+         WHERE run = :run AND row > :row ORDER BY row LIMIT :limit);
+
+-- name: empty_left_out
+UPDATE left_out SET client_identifier = NULL, contact_numbers = '[]', fields = '{}'
+ WHERE run = :run AND row > :row AND row <= :last;
+
+-- name: next_orders
+SELECT max(id) FROM (SELECT id FROM intake INDEXED BY intake_of_run
+                      WHERE run = :run AND id > :after ORDER BY id LIMIT :limit);
+
+-- name: empty_orders
+-- A key may be a number, and a request is one call mostly.
+UPDATE intake SET key = NULL, request = zeroblob(32)
+ WHERE id IN (SELECT id FROM intake INDEXED BY intake_of_run
+               WHERE run = :run AND id > :after AND id <= :last);
+
+-- name: end_pruning
+UPDATE run SET remains = 'traces' WHERE id = :run AND remains = 'data';
+
+-- name: no_traces
+UPDATE run SET remains = NULL WHERE id = :run AND remains = 'traces';
+
+-- name: pruned_since
+SELECT * FROM run
+ WHERE campaign = :campaign AND account = :account AND created_at >= :since
+   AND id IS NOT :but_not AND pruned_at IS NOT NULL AND calls > 0 ORDER BY id;

@@ -1,6 +1,6 @@
 """What the journal takes and hands out: runs, claims, settlements, counts."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from hashlib import sha256
@@ -94,6 +94,9 @@ class Run(NewRun):
     cancelled_at: float | None = field(default=None, kw_only=True)
     pruned_at: float | None = field(default=None, kw_only=True)
     """When its contact data was deleted; counts and request-ids are still there."""
+    remains: str | None = field(default=None, kw_only=True)
+    """What of that is left in the file: `data` while it is being deleted, then `traces` until the
+    file was written anew; None if nothing is, or if it was not pruned."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -339,7 +342,7 @@ class Backlog:
     """Calls that are ready, claimed, sending or in doubt."""
     batches: dict[State, int]
     oldest_at: float | None
-    """When the oldest call that is ready came in (of a list: when its run was opened)."""
+    """When the oldest of them came in, doubts apart (of a list: when its run was opened)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -354,3 +357,16 @@ class LimitChange:
     """By the journal's own time."""
     limits: Limits
     why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Pruned:
+    """What `Journal.prune` did."""
+
+    runs: tuple[int, ...] = ()
+    """The runs whose contact data is gone now, by their numbers."""
+    calls: int = 0
+    bytes_freed: int = 0
+    """What the contact data took in the journal; the file may have shrunk by more."""
+    left: Mapping[int, str] = field(default_factory=dict)
+    """The runs that are as old and have not ended, and why not, a few words each."""

@@ -16,7 +16,7 @@ from pathlib import Path
 from phonon_bulk.batch import State
 from phonon_bulk.call import LeftOutRow
 from phonon_bulk.errors import JournalError
-from phonon_bulk.journal import buckets, changes, control, single
+from phonon_bulk.journal import buckets, changes, control, pruning, single
 from phonon_bulk.journal.alive import Sign, sweep
 from phonon_bulk.journal.clock import Moment, open_clock
 from phonon_bulk.journal.connection import BUSY_SECONDS, connect, explain, unusable
@@ -31,6 +31,7 @@ from phonon_bulk.journal.records import (
     NewRun,
     NextWork,
     Opened,
+    Pruned,
     Repeat,
     Settlement,
 )
@@ -286,6 +287,14 @@ class SqliteJournal:
         await self._writer.do(
             lambda db: buckets.order(db, account, endpoint, limits, settings, who, now)
         )
+
+    async def prune(self, before: float, now: float, *, run: int | None = None) -> Pruned:
+        """See `Journal`."""
+        return await pruning.prune(self._writer.do, self.path, before, now, run)
+
+    async def compact(self) -> str | None:
+        """See `Journal`."""
+        return await asyncio.to_thread(pruning.compact, self.path)
 
     async def close(self) -> None:
         """See `Journal`."""

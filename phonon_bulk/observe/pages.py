@@ -57,6 +57,6 @@ def _reasons(standing: Standing) -> Iterator[tuple[str, str]]:
     if standing.journal_problem is not None:
         yield JOURNAL_NOT_WRITABLE, "see the log of the worker, and whether the disk is full"
     if standing.blocked:
-        yield BLOCKED, "the provider refuses everything of a run; see `phonon-bulk runs`"
+        yield BLOCKED, "a run can't be sent; `phonon-bulk runs` lists them"
     if standing.draining:
         yield DRAINING, "it was told to stop, and ends what is under way"

@@ -5,11 +5,13 @@ It is turned on by the variables that every program with OpenTelemetry knows, an
 the spans are sent by a thread of OpenTelemetry's own. They hold no contact data, as `Posted` does.
 """
 
+import asyncio
+import contextlib
 import importlib.util
 import logging
 import os
 import threading
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import TYPE_CHECKING
 
 import structlog
@@ -99,6 +101,29 @@ def traces_from(environ: Mapping[str, str] = os.environ) -> Traces | None:
 
     _log_what_fails()
     return Traces(BatchSpanProcessor(OTLPSpanExporter()))
+
+
+@contextlib.asynccontextmanager
+async def traced(
+    observe: Callable[[Posted], None], environ: Mapping[str, str] = os.environ
+) -> AsyncIterator[Callable[[Posted], None]]:
+    """Yield what tells `observe` of a request, and makes a span of it where that is asked for.
+
+    Raises SettingsError as `traces_from` does.
+    """
+    traces = traces_from(environ)
+    if traces is None:
+        yield observe
+        return
+
+    def both(posted: Posted) -> None:
+        observe(posted)
+        traces.posted(posted)
+
+    try:
+        yield both
+    finally:
+        await asyncio.to_thread(traces.close)
 
 
 def _asked_by(environ: Mapping[str, str]) -> str | None:

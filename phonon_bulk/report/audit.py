@@ -147,16 +147,21 @@ def _rows_in(frozen: Frozen) -> Iterable[int]:
 
 def _frozen_bytes(evidence: SqliteEvidence, run: int | None) -> Finding:
     finding = Finding(2, "bodies are as they were frozen, and were sent again byte for byte", "")
-    bodies = 0
+    bodies = pruned = 0
     for frozen in evidence.frozen(run):
-        bodies += 1
-        finding.faults += _harm_to(frozen)
+        if frozen.is_pruned:
+            pruned += 1
+        else:
+            bodies += 1
+            finding.faults += _harm_to(frozen)
     for history in evidence.histories(run):
         if _changed_in_doubt(history):
             finding.faults.append(f"batch {history.batch} was in doubt, and sent in other bytes")
     for batch, batches in evidence.accepted_twice(run):
         finding.faults.append(f"{batches} batches with the bytes of batch {batch} were accepted")
     finding.seen = f"{bodies:,} bodies"
+    if pruned:
+        finding.seen += f"; {pruned:,} more were pruned, with the contact data of their runs"
     return finding
 
 

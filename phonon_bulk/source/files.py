@@ -78,7 +78,7 @@ def _in_folder(folder: Path) -> Found:
     except OSError as error:
         raise ListError(f"{folder} can't be read: {error.strerror}") from None
     files = [path for path in inside if not path.is_dir()]
-    lists = [path for path in files if _is_list(path)]
+    lists = [path for path in files if is_list(path)]
     if not lists:
         raise ListError(f"there is no contact list in the folder {folder}")
     for path in lists:
@@ -88,7 +88,8 @@ def _in_folder(folder: Path) -> Found:
     return Found(tuple(lists), (remark,) if others else ())
 
 
-def _is_list(path: Path) -> bool:
+def is_list(path: Path) -> bool:
+    """Say whether a file has the ending of a list, in capitals or not."""
     *before, last = ["", *(suffix.lower() for suffix in path.suffixes)][-2:]
     return (before[-1] if last in _WRAPPINGS and before else last) in _ENDINGS
 

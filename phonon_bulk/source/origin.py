@@ -38,6 +38,11 @@ def open_origin(campaign: Campaign, given: Sequence[str], environ: Mapping[str, 
     places = list(given) or list(campaign.paths)
     if not places and campaign.query is not None:
         return _queried(campaign.query, campaign.database, campaign.folder, environ)
+    if not places and campaign.watch is not None:
+        raise ListError(
+            f"which list? This campaign's are taken by the worker as they come ({campaign.watch});"
+            " for one more, name it after the campaign file"
+        )
     if not places:
         raise ListError(
             "which list? Name it after the campaign file, or in the campaign's [source] as path"

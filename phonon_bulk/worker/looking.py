@@ -29,6 +29,7 @@ async def look_for_runs(
             within = settings.sending.replay_within
             today = today_in_india(time.time()).isoformat()
             due, at = await journal.due(now=now, within=within, today=today)
+            senders.stopped = books.stopped(today)
             full = senders.start_due(due)
             # What was tried in vain is tried again a little later, changed or not.
             next_at = min(at or now.steady + _AT_LEAST, now.steady + _AT_LEAST)

@@ -70,7 +70,7 @@ class Senders:
         self.unsendable: dict[int, str] = {}
         """Why runs can't be sent with these settings."""
         self.stopped: dict[int, str] = {}
-        """Why runs were stopped by the provider, as far as that was here."""
+        """Why runs were stopped by the provider, as the journal has it."""
 
     @property
     def runs(self) -> tuple[int, ...]:
@@ -112,7 +112,6 @@ class Senders:
             self.unsendable[due.run] = "; ".join(error.problems)
             return
         self.unsendable.pop(due.run, None)
-        self.stopped.pop(due.run, None)
         self._senders[due.run] = sender
         log.info("run.sending", run=due.run, account=due.account, endpoint=due.endpoint)
         self._crew.start(f"run {due.run}", self._send(sender, endpoint), lasting=False)
@@ -198,7 +197,6 @@ class Senders:
         tally = sender.dispatcher.tally
         figures = {"accepted": tally.accepted, "requests": tally.requests}
         if outcome.ending is Ending.BLOCKED:
-            self.stopped[sender.run] = outcome.reason or ""
             log.error("run.stopped", run=sender.run, why=outcome.reason, **figures)
         else:
             log.info("run.rests", run=sender.run, why=outcome.reason, **figures)

@@ -350,3 +350,18 @@ async def test_the_earliest_date_of_what_was_gathered_holds(
     whole = replace(make_batch([1, 2]), start_date=min(one.start_date for one in members))
     gathered = await journal.gather(members, whole, journal.owner, at(NOW), LEASE)
     assert gathered.start_date == str(DAY)
+
+
+async def test_stopped_runs_that_could_be_sent(
+    journal: SqliteJournal, books: Callable[[], SqliteBooks]
+) -> None:
+    """With the reason; not those that are past, nor those that a person has paused."""
+    run = (await journal.open_run(make_run(), NOW)).run
+    other = (await journal.open_run(make_run(), NOW)).run
+    for number in (run, other):
+        await journal.append(number, [make_batch([number])], [], after_row=0, last_row=1)
+    await journal.control(run, Control.STOPPED, [Control.GO], "Invalid Flow ID")
+    await journal.control(other, Control.PAUSED, [Control.GO], "by Asha")
+    with books() as opened:
+        assert opened.stopped(str(DAY)) == {run: "Invalid Flow ID"}
+        assert opened.stopped(str(DAY + timedelta(days=1))) == {}

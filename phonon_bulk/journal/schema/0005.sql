@@ -6,6 +6,9 @@ ALTER TABLE run ADD COLUMN kind TEXT NOT NULL DEFAULT 'list' CHECK (kind IN ('li
 ALTER TABLE run ADD COLUMN cancelled_at REAL;
 -- When its contact data was deleted; counts and request-ids are still there.
 ALTER TABLE run ADD COLUMN pruned_at REAL;
+-- What of it is left in the file: 'data' until the last was deleted, then 'traces' in unused parts
+-- of pages until the file was written anew.
+ALTER TABLE run ADD COLUMN remains TEXT CHECK (remains IN ('data', 'traces'));
 
 -- A batch of single calls: when they came in. NULL for those of a list.
 ALTER TABLE batch ADD COLUMN came_at REAL;
