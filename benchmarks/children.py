@@ -34,6 +34,13 @@ def has_ended(process: subprocess.Popen[str]) -> bool:
     return os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
 
 
+def cpu_seconds_of(pid: int) -> float:
+    """Return the CPU seconds that a running process took so far, of its own children none."""
+    stat = Path(f"/proc/{pid}/stat").read_text(encoding="ascii")
+    fields = stat.rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")  # utime, stime
+
+
 def busy_seconds() -> float:
     """Return for how long the machine's cores were busy so far, or taken by another machine."""
     try:

@@ -7,10 +7,13 @@ tenth of it. It takes any body, but keeps the provider's checksum rule: a body t
 answered with *Checksum Repeated* and not taken again. Each path has books of its own:
 
     POST /anything          a request; the answer comes `--delay` seconds later
-    GET  /anything          its books: a JSON array of [moment, SHA-256, 1 if it was taken] each
+    POST /realtime          the same, answered as the real-time endpoint does, for each call
+    GET  /anything          its books: a JSON array of [moment, SHA-256, 1 if it was taken, names]
 
-Moments are of the monotonic clock, which all processes of a machine share. As a module:
-`with counting() as server`, then `server.url("anything")` and `server.arrivals("anything")`.
+Names are the client-identifiers of the calls; they are noted at /realtime only, as reading them is
+work. A moment is that of the first byte, of the monotonic clock, which all processes of a machine
+share. As a module: `with counting() as server`, then `server.url("anything")` and
+`server.arrivals("anything")`.
 """
 
 import argparse
@@ -30,10 +33,13 @@ from uuid import uuid4
 
 import orjson
 import uvloop
-from children import ended
+from children import cpu_seconds_of, ended
 
 DELAY = 0.05
 """Seconds before an answer, so that requests are under way when a sender is killed."""
+
+REALTIME = "/realtime"
+"""The path that is answered as the real-time endpoint does."""
 
 _STOP_SECONDS = 5.0
 _ANSWER_SECONDS = 60.0
@@ -43,6 +49,12 @@ _ACCEPTED = (
     b'{"api-response-code":202,"api-response-message":"Accepted","request-id":"%b",'
     b'"call-details":null}'
 )
+_SUCCESS = (
+    b'{"api-response-code":200,"api-response-message":"Success","request-id":"%b",'
+    b'"call-details":[%b]}'
+)
+_DETAIL = b'{"client-identifier":"%b","phonon-uuid":"%b"}'
+_NAME = re.compile(rb'"client-identifier":"([^"]+)"')
 _REPEATED = (
     b'{"api-response-code":201,"api-response-message":"Checksum Repeated","request-id":null,'
     b'"call-details":null}'
@@ -56,21 +68,35 @@ _REPEATED = (
 class _Books:
     """What came in at one path."""
 
+    realtime: bool
     taken: set[bytes] = field(default_factory=set)
-    requests: list[tuple[float, bytes, int]] = field(default_factory=list)
+    requests: list[tuple[float, bytes, int, list[bytes]]] = field(default_factory=list)
 
     def enter(self, moment: float, body: bytes) -> bytes:
         """Note a request; return the answer."""
         digest = sha256(body).digest()
         is_new = digest not in self.taken
         self.taken.add(digest)
-        self.requests.append((moment, digest, int(is_new)))
-        if is_new:
-            return _response(b"202 Accepted", _ACCEPTED % str(uuid4()).encode())
-        return _response(b"200 OK", _REPEATED)
+        names = _NAME.findall(body) if self.realtime else []
+        self.requests.append((moment, digest, int(is_new), names))
+        if not is_new:
+            return _response(b"200 OK", _REPEATED)
+        if self.realtime:
+            details = b",".join(_DETAIL % (name, _uuid()) for name in names)
+            return _response(b"200 OK", _SUCCESS % (_uuid(), details))
+        return _response(b"202 Accepted", _ACCEPTED % _uuid())
 
     def to_json(self) -> bytes:
-        return orjson.dumps([(moment, body.hex(), new) for moment, body, new in self.requests])
+        return orjson.dumps(
+            [
+                (moment, body.hex(), new, [name.decode() for name in names])
+                for moment, body, new, names in self.requests
+            ]
+        )
+
+
+def _uuid() -> bytes:
+    return str(uuid4()).encode()
 
 
 class _Connection(asyncio.Protocol):
@@ -80,13 +106,15 @@ class _Connection(asyncio.Protocol):
         self._books = books
         self._delay = delay
         self._received = bytearray()
+        self._began = 0.0
         self._transport: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)  # uvloop's own class is none of it
 
     def data_received(self, data: bytes) -> None:
-        moment = time.monotonic()
+        if not self._received:
+            self._began = time.monotonic()
         self._received += data
         while (head_ends := self._received.find(b"\r\n\r\n") + 4) >= 4:
             head = bytes(self._received[:head_ends])
@@ -96,11 +124,11 @@ class _Connection(asyncio.Protocol):
                 return
             body = bytes(self._received[head_ends:whole])
             del self._received[:whole]
-            self._answer(moment, head, body)
+            self._answer(self._began, head, body)
 
     def _answer(self, moment: float, head: bytes, body: bytes) -> None:
         method, path, _ = head.split(b" ", 2)
-        books = self._books.setdefault(path, _Books())
+        books = self._books.setdefault(path, _Books(realtime=path == REALTIME.encode()))
         if method != b"POST":
             self._write(_response(b"200 OK", books.to_json()))
             return
@@ -134,6 +162,8 @@ class Arrival(NamedTuple):
     body: bytes
     """Its SHA-256."""
     taken: bool
+    names: tuple[str, ...]
+    """The client-identifiers of its calls, at `/realtime`."""
 
 
 @dataclass(slots=True)
@@ -141,8 +171,13 @@ class Server:
     """A counting server that is running."""
 
     port: int
+    pid: int
     cpu_seconds: float = 0.0
     """What it took, once it has ended."""
+
+    def cpu_so_far(self) -> float:
+        """Return what it took so far, in CPU seconds."""
+        return cpu_seconds_of(self.pid)
 
     def url(self, path: str) -> str:
         """Return where to send to, to be counted under `path`."""
@@ -154,7 +189,10 @@ class Server:
         with contextlib.closing(connection):
             connection.request("GET", f"/{path}")
             noted = orjson.loads(connection.getresponse().read())
-        return [Arrival(moment, bytes.fromhex(body), bool(new)) for moment, body, new in noted]
+        return [
+            Arrival(moment, bytes.fromhex(body), bool(new), tuple(names))
+            for moment, body, new, names in noted
+        ]
 
 
 @contextlib.contextmanager
@@ -172,7 +210,7 @@ def counting(delay: float = DELAY) -> Iterator[Server]:
         line = process.stdout.readline() if process.stdout else ""
         if not line.strip().isdigit():
             sys.exit("the counting server did not start")
-        server = Server(int(line))
+        server = Server(int(line), process.pid)
         yield server
     finally:
         process.terminate()

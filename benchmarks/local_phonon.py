@@ -18,7 +18,7 @@ SECURITY_ID = "Simulated0" * 6 + "Only"
 FLOW_ID = "QG8k000A"
 
 _STOP_SECONDS = 5.0
-_PATH = "/bulk/kairos-apis/outbound/create"
+_PATH = "/kairos-apis/outbound/create"
 
 
 def program() -> str:
@@ -46,7 +46,12 @@ class LocalPhonon:
     @property
     def bulk_url(self) -> str:
         """Where bulk requests go."""
-        return f"http://127.0.0.1:{self.port}{_PATH}"
+        return f"http://127.0.0.1:{self.port}/bulk{_PATH}"
+
+    @property
+    def realtime_url(self) -> str:
+        """Where real-time requests go."""
+        return f"http://127.0.0.1:{self.port}/realtime{_PATH}"
 
     def ledger(self) -> Iterator[dict[str, Any]]:
         """Yield every call it accepted."""
@@ -58,10 +63,10 @@ class LocalPhonon:
         with self._asked("GET", "/ledger/requests") as response:
             yield from map(orjson.loads, response)
 
-    def summary(self) -> dict[str, Any]:
-        """Return the sums of the bulk endpoint."""
+    def summary(self, endpoint: str = "bulk") -> dict[str, Any]:
+        """Return the sums of an endpoint."""
         with self._asked("GET", "/ledger/summary") as response:
-            sums: dict[str, Any] = orjson.loads(response.read())["bulk"]
+            sums: dict[str, Any] = orjson.loads(response.read())[endpoint]
         return sums
 
     def reset(self) -> None:

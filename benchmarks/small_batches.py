@@ -30,7 +30,7 @@ CALLS = 2
 
 _JOURNAL = "journal.db"
 _AT_ONCE = 5000
-"""Batches appended in one go."""
+"""Batches of the usual size appended in one go."""
 
 _SETTINGS = """\
 journal = "sqlite:{journal}"
@@ -45,21 +45,26 @@ flow_id = "{flow_id}"
 """
 
 
-def prepare(folder: Path, url: str, limit: int, runs: int, batches: int) -> None:
-    """Lay out settings in `folder`, and a journal with `runs` runs of so many batches each."""
+def prepare(
+    folder: Path, url: str, limit: int, runs: int, batches: int, calls: int = CALLS
+) -> None:
+    """Lay out settings in `folder`, and a journal with `runs` runs of so many batches each.
+
+    `calls` are in each batch.
+    """
     settings = _SETTINGS.format(journal=_JOURNAL, url=url, limit=limit)
     (folder / "phonon-bulk.toml").write_text(settings, encoding="utf-8")
     (folder / "campaign.toml").write_text(_CAMPAIGN.format(flow_id=FLOW_ID), encoding="utf-8")
-    asyncio.run(_fill(folder, runs, batches))
+    asyncio.run(_fill(folder, runs, batches, calls))
 
 
-async def _fill(folder: Path, runs: int, batches: int) -> None:
+async def _fill(folder: Path, runs: int, batches: int, calls: int) -> None:
     definition = load_campaign(folder / "campaign.toml").to_json()
     journal = SqliteJournal(folder / _JOURNAL)
     try:
         for number in range(runs):
             opened = await journal.open_run(_new_run(number, definition), time())
-            await _append(journal, opened.run, number * batches * CALLS, batches)
+            await _append(journal, opened.run, number * batches * calls, batches, calls)
             await journal.finish_reading(opened.run, time())
     finally:
         await journal.close()
@@ -79,21 +84,28 @@ def _new_run(number: int, definition: str) -> NewRun:
     )
 
 
-async def _append(journal: SqliteJournal, run: int, first_contact: int, batches: int) -> None:
-    for start in range(0, batches, _AT_ONCE):
-        some = range(start, min(start + _AT_ONCE, batches))
-        frozen = list(_frozen(first_contact, some))
-        after, last = some.start * CALLS, some.stop * CALLS
+async def _append(
+    journal: SqliteJournal, run: int, first_contact: int, batches: int, calls: int
+) -> None:
+    at_once = max(1, _AT_ONCE * CALLS // calls)
+    for start in range(0, batches, at_once):
+        some = range(start, min(start + at_once, batches))
+        frozen = list(_frozen(first_contact, some, calls))
+        after, last = some.start * calls, some.stop * calls
         await journal.append(run, frozen, [], after_row=after, last_row=last)
 
 
-def _frozen(first_contact: int, batches: range) -> Iterator[FrozenBatch]:
-    """Yield the batches of these numbers: rows count from 1 in each run, contacts over all runs."""
+def _frozen(first_contact: int, batches: range, calls: int) -> Iterator[FrozenBatch]:
+    """Yield the batches of these numbers: rows count from 1 in each run, contacts over all runs.
+
+    Beyond the usual size the further calls are the same in each batch: to prepare them is work.
+    """
     day = tomorrow()  # no start date passes meanwhile
+    further = b"".join(b"," + encode(_call(row, day)) for row in range(calls - CALLS))
     for batch in batches:
-        rows = range(batch * CALLS + 1, (batch + 1) * CALLS + 1)
-        data = b",".join(encode(_call(first_contact + row, day)) for row in rows)
-        yield freeze(Batch(data, rows, day))
+        rows = range(batch * calls + 1, (batch + 1) * calls + 1)
+        data = b",".join(encode(_call(first_contact + row, day)) for row in rows[:CALLS])
+        yield freeze(Batch(data + further, rows, day))
 
 
 def _call(contact: int, day: date) -> Call:

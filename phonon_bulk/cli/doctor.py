@@ -78,6 +78,7 @@ def doctor(
 
 
 def _checks(flags: "Flags", campaigns: list[Path], wanted: "Wish | None") -> "list[Check]":
+    """Return what is found. Raises SettingsError if the test call's account is not set."""
     from phonon_bulk.config import find_settings_file
     from phonon_bulk.report.doctor import Subject, examine, lines
 
@@ -85,6 +86,8 @@ def _checks(flags: "Flags", campaigns: list[Path], wanted: "Wish | None") -> "li
         settings = flags.settings()
     except SettingsError as error:
         return [lines.SETTINGS_ILL.check(problem=problem) for problem in error.problems]
+    if wanted is not None:
+        settings.account(wanted.account)
     subject = Subject(
         settings,
         find_settings_file(flags.config, os.environ),

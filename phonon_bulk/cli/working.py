@@ -7,7 +7,8 @@ from collections.abc import AsyncIterator, Callable
 
 import structlog
 
-from phonon_bulk.config import Settings
+from phonon_bulk.cli.init import NO_FLOW
+from phonon_bulk.config import Campaign, Settings
 from phonon_bulk.errors import SettingsError
 from phonon_bulk.intake.server import Page, serve
 from phonon_bulk.intake.token import read_token, refuse_open_door
@@ -32,19 +33,34 @@ _PATIENCE = 3600.0
 """Seconds; the worker itself sees to it that its tasks end in time."""
 
 
+def watched(settings: Settings) -> list[Campaign]:
+    """Return the campaigns whose folders are watched. Raises SettingsError if they can't be."""
+    campaigns = load_watched(settings)
+    problems = [
+        f"campaign {campaign.name}: campaign.flow_id: {NO_FLOW} stands for the flow's id: put yours"
+        " there, from the flow's edit page"
+        for campaign in campaigns
+        if campaign.flow_id == NO_FLOW
+    ]
+    if problems:
+        raise SettingsError(problems)
+    return campaigns
+
+
 async def work(settings: Settings, read_settings: Callable[[], Settings]) -> bool:
     """Run a worker until it is told to stop; say whether it was told to end at once.
 
     Raises SettingsError if its door can't be opened so, JournalUnusable if the journal can't be.
     """
-    worker, notify, crew = Worker(settings, load_watched(settings)), Notify(), Crew()
+    worker, notify, crew = Worker(settings, watched(settings)), Notify(), Crew()
     metrics = Metrics(worker.standing, lambda: look_into(settings.journal_path))
     async with traced(metrics.posted) as posted:
         worker.hooks = Hooks(posted, metrics.committed)
-        _listen_to_signals(worker, read_settings, notify)
-        crew.start("worker", _run(worker, crew), lasting=False)
-        await _opened(worker, crew)
+        # The door first: what is wrong with it is said before anything is sent.
         async with _door(worker, settings, metrics):
+            _listen_to_signals(worker, read_settings, notify)
+            crew.start("worker", _run(worker, crew), lasting=False)
+            await _opened(worker, crew)
             if not crew.end.is_set():
                 notify.ready(worker.standing().in_words())
                 log.info("worker.ready", journal=str(settings.journal_path))
@@ -128,7 +144,7 @@ def _reload(worker: Worker, read_settings: Callable[[], Settings], notify: Notif
     notify.reloading()
     try:
         settings = read_settings()
-        worker.reload(settings, load_watched(settings))
+        worker.reload(settings, watched(settings))
     except SettingsError as error:
         for problem in error.problems:
             log.error("settings.unusable", what=problem)  # noqa: TRY400 - no trace helps

@@ -14,7 +14,7 @@ import sqlite3
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -32,6 +32,7 @@ T = TypeVar("T")
 STEP_SECONDS = 0.01
 """How long a step is to take; the next one does more or less, accordingly."""
 _MOST_AT_ONCE = 2000
+_BYTES_AT_ONCE = 500_000
 _PAUSE = 2.0
 """How long others have the journal for themselves after a step, in lengths of that step."""
 _LEAST_PAUSE = 0.005
@@ -183,7 +184,7 @@ def empty_some(db: Connection, place: Place, most: int) -> Place:
 def _empty_bodies(db: Connection, place: Place, most: int) -> Place:
     row, batch = place.after
     values = {"run": place.run, "row": row, "batch": batch, "limit": most}
-    found = execute(db, "full_bodies", values).fetchall()
+    found = _not_too_large(execute(db, "full_bodies", values))
     if not found:
         return replace(place, what="left out", after=(0,))
     numbers = [(each["id"],) for each in found]
@@ -191,6 +192,17 @@ def _empty_bodies(db: Connection, place: Place, most: int) -> Place:
         db.executemany(SQL[name], numbers)
     after = (found[-1]["first_row"], found[-1]["id"])
     return replace(place, after=after, bytes=place.bytes + sum(each["bytes"] for each in found))
+
+
+def _not_too_large(rows: Iterator[sqlite3.Row]) -> list[sqlite3.Row]:
+    """Return the first bodies, as many as can be emptied at once: large ones may follow small."""
+    found, size = [], 0
+    for row in rows:
+        found.append(row)
+        size += row["bytes"]
+        if size > _BYTES_AT_ONCE:
+            break
+    return found
 
 
 def _empty_left_out(db: Connection, place: Place, most: int) -> Place:
@@ -237,7 +249,7 @@ _INCREMENTAL = 2
 async def prune(do: Do, path: Path, before: float, now: float, run: int | None) -> Pruned:
     """Let the contact data of runs that ended before a moment leave; see `Journal.prune`."""
     old = [each for each in await asyncio.to_thread(survey, path, before) if _is(each.run, run)]
-    pace, gone = _Pace(), Pruned(left={each.run: each.keeps for each in old if each.keeps})
+    gone = Pruned(left={each.run: each.keeps for each in old if each.keeps})
     for each in old:
         if each.keeps is None and each.ended_at < before:
             await do(_beginning(path, each.run, now))
@@ -247,9 +259,9 @@ async def prune(do: Do, path: Path, before: float, now: float, run: int | None) 
                 gone,
                 runs=(*gone.runs, number),
                 calls=gone.calls + calls,
-                bytes_freed=gone.bytes_freed + await _empty(do, number, pace),
+                bytes_freed=gone.bytes_freed + await _empty(do, number),
             )
-    left = 1
+    pace, left = _Pace(), 1
     while left:
         left = await pace.step(lambda most: do(lambda db: give_back(db, most)))
     await asyncio.to_thread(empty_wal, path)
@@ -269,9 +281,9 @@ def _begun(db: Connection) -> list[tuple[int, int]]:
     return [(row["id"], row["calls"]) for row in execute(db, "pruned_runs", {"remains": "data"})]
 
 
-async def _empty(do: Do, run: int, pace: "_Pace") -> int:
+async def _empty(do: Do, run: int) -> int:
     """Empty a run; return how many bytes that were."""
-    place = Place(run)
+    place, pace = Place(run), _Pace()
 
     def some(most: int) -> Awaitable[Place]:
         at = place
@@ -287,7 +299,6 @@ class _Pace:
     """How much is done in a step, so that others are not kept waiting."""
 
     most: int = 16
-    _took: float = field(default=0.0)
 
     async def step(self, work: Callable[[int], Awaitable[T]]) -> T:
         """Do a step, then leave the journal to others for a little."""

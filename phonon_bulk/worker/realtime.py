@@ -61,6 +61,10 @@ _MOST_RETRY_AFTER = 60.0
 
 _PER_REQUEST = 500
 
+MOST_FLOWS = 100
+"""Flows that take calls at the same time: each is sent by tasks of its own, and a client that makes
+flow ids up must not make the worker grow."""
+
 
 @dataclass(frozen=True, slots=True)
 class _Open:
@@ -134,7 +138,7 @@ class Realtime:
             id=token_hex(16),
             run=opened.run,
             batch=freeze(_batch(order.calls)),
-            key=None if order.key is None else sha256(order.key.encode()).digest(),
+            key=None if order.key is None else _kept_key(order.key),
             request_sha256=order.request_sha256,
         )
         sender = behind.senders.of(opened.run)
@@ -145,6 +149,14 @@ class Realtime:
         behind.waiting += len(order.calls)
         self._go_on(behind, opened, admitted)
         return _first_ticket(admitted, order.calls), True
+
+    async def known(self, order: Order) -> Ticket | None:
+        """See `Door`."""
+        if order.key is None:
+            return None
+        behind = self._there()
+        kept = await asyncio.to_thread(behind.tickets.order_of_key, _kept_key(order.key))
+        return None if kept is None else await self._known(behind, kept, order)
 
     async def look(self, number: str) -> Ticket | None:
         """See `Door`."""
@@ -250,6 +262,10 @@ class Realtime:
             )
 
     async def _open(self, behind: Behind, flow_id: str, today: date) -> _Open:
+        if len(behind.open) >= MOST_FLOWS and flow_id not in behind.open:
+            raise BlockedError(
+                f"{MOST_FLOWS} flows have taken calls since the worker began, no more are opened"
+            )
         await self._close_earlier(behind, flow_id)
         new = new_run(self.settings, flow_id, today)
         found = await behind.journal.open_run(new, time.time())
@@ -303,6 +319,11 @@ def new_run(settings: Settings, flow_id: str, today: date) -> NewRun:
         not_after=None,
         kind=Kind.INTAKE,
     )
+
+
+def _kept_key(key: str) -> bytes:
+    """Return an Idempotency-Key as it is kept."""
+    return sha256(key.encode()).digest()
 
 
 def _batch(calls: tuple[Call, ...]) -> Batch:

@@ -46,6 +46,11 @@ class Tickets:
         with self._lock:
             return self._books.order(number)
 
+    def order_of_key(self, key: bytes) -> Order | None:
+        """Return the order that was kept with this key; None if there is none."""
+        with self._lock:
+            return self._books.order_of_key(key)
+
     def control(self, run: int) -> Control:
         """Return what is to happen with a run."""
         with self._lock:

@@ -1,4 +1,4 @@
-"""Single calls behind the door: kept before they are answered, sent at once, gathered when short."""
+"""Single calls behind the door: kept before they are answered, sent at once, gathered."""
 
 import asyncio
 import time
@@ -256,3 +256,18 @@ async def test_look_knows_only_what_it_was_told(tmp_path: Path) -> None:
     async with working(tmp_path) as desk:
         assert await desk.worker.realtime.look("0" * 32) is None
         assert await desk.worker.realtime.wait(sha256(b"").hexdigest()[:32], 1) is None
+
+
+async def test_made_up_flows_do_not_make_it_grow(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So many flows and no more; those that are open go on."""
+    monkeypatch.setattr("phonon_bulk.worker.realtime.MOST_FLOWS", 3)
+    async with working(tmp_path) as desk:
+        door = desk.worker.realtime
+        for number in range(3):
+            await door.admit(single(number + 1, flow_id=f"FLOW000{number}"))
+        with pytest.raises(BlockedError, match="3 flows"):
+            await door.admit(single(9, flow_id="FLOW0009"))
+        ticket, _ = await door.admit(single(4, flow_id="FLOW0000"))
+        assert of(await door.wait(ticket.id, 10)) == ["accepted"]

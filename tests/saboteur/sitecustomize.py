@@ -45,7 +45,7 @@ POINTS = (
 )
 _VERBS = (
     *("open_run", "append", "recover", "claim", "send", "settle", "split", "replay", "resolve"),
-    *("move", "each"),
+    *("finish_reading", "move", "each"),
 )
 _UNDER_WAY_SECONDS = 0.01
 

@@ -34,6 +34,7 @@ from phonon_bulk.config import (
     files,
     find_settings_file,
     is_loopback,
+    is_open_to_others,
     load_campaign,
     load_settings,
 )
@@ -804,6 +805,15 @@ def test_a_file_that_others_may_read_is_worth_a_warning(
     assert (warning is not None) == bool(mode & 0o077)
     assert warning is None or f"chmod 600 {path}" in warning
     assert Settings().security_id_file_warning("default") is None
+
+
+@pytest.mark.parametrize("mode", [0o400, 0o440, 0o600, 0o460, 0o404])
+def test_a_credential_of_systemd_is_open_to_nobody_else(mode: int, tmp_path: Path) -> None:
+    """Its group's bits show the access list by which one user may read it."""
+    path = secret_file(tmp_path / "id", mode=mode)
+    inside = {"CREDENTIALS_DIRECTORY": str(tmp_path)}
+    assert is_open_to_others(path, inside) == bool(mode & 0o027)
+    assert is_open_to_others(path, {"CREDENTIALS_DIRECTORY": "/run"}) == bool(mode & 0o077)
 
 
 def test_two_sources_in_one_place_are_refused(tmp_path: Path, environ: dict[str, str]) -> None:

@@ -29,7 +29,7 @@ SETTINGS: list[Key] = [("security_id_file",), *(key for key, _field in leaves(Se
 CAMPAIGN: list[Key] = [key for key, _field in leaves(CampaignFile)]
 NAMED_FREELY = {("mapping", "keys"), ("checks", "max_lengths")}
 # They take the place of other keys that the sample shows, so they stand in it as remarks.
-INSTEAD = {"source.query", "source.database", "checks.spread"}
+INSTEAD = {"source.watch", "source.query", "source.database", "checks.spread"}
 # What has no default, or one that hangs on the machine.
 WITHOUT = {
     "security_id_file",
