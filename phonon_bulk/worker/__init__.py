@@ -6,6 +6,8 @@
     looking    which runs have something to send: looked for when the journal changes
     realtime   behind the intake's door: single calls, kept and sent at once
     tickets    what became of single calls, for those who ask or wait
+    pruning    contact data that is old enough leaves, once an hour
+    drop/      folders whose files are taken
     reload     what was changed in the settings; pure
 
 Reading and sending meet only in the journal: whatever `submit` puts into it is noticed here.

@@ -24,6 +24,7 @@ from phonon_bulk.observe.standing import Standing
 from phonon_bulk.worker.crew import Crew
 from phonon_bulk.worker.drop import DropFolders
 from phonon_bulk.worker.looking import look_for_runs
+from phonon_bulk.worker.pruning import prune_old
 from phonon_bulk.worker.realtime import Behind, Realtime, count_waiting
 from phonon_bulk.worker.reload import changes, kept_back
 from phonon_bulk.worker.senders import Senders, add
@@ -230,6 +231,9 @@ class Worker:
         crew.start("tickets", behind.tickets.tell(crew.end))
         crew.start("count", count_waiting(behind, crew.end))
         crew.start("days", self.realtime.close_days(crew.end))
+        days = self.settings.worker.prune_after_days
+        if days is not None:
+            crew.start("pruning", prune_old(journal, days, crew.end))
         if self.campaigns:
             folders = DropFolders(self.settings, self.campaigns)
             crew.start("drop folders", folders.watch(journal, crew.end))

@@ -15,6 +15,7 @@ from phonon_bulk.journal import Control
 from phonon_bulk.journal.books import SqliteBooks
 from phonon_bulk.simulator import Rules, parse_fault, serving
 from phonon_bulk.worker.process import Worker
+from phonon_bulk.worker.pruning import prune_once
 
 
 def control_of(path: Path, run: int) -> Control:
@@ -279,3 +280,37 @@ async def test_idle_costs_next_to_nothing(tmp_path: Path) -> None:
         ended = os.times()
         used = ended.user - began.user + ended.system - began.system
         assert used < 0.2  # far above what it takes, far below what polling would
+
+
+async def test_it_prunes(tmp_path: Path) -> None:
+    """Contact data that is old enough leaves while the worker works; counts stay."""
+    async with working(tmp_path) as desk:
+        old = await submitted(desk.path, range(1, 11))
+        await until(lambda: states(desk.path, old) == {"accepted": 10})
+        await until(lambda: desk.worker.standing().sending == ())
+        async with beside(desk.path) as journal:
+            await prune_once(journal, 3, time.time() + 2 * 86_400)
+            with SqliteBooks(desk.path) as books:
+                assert books.run(old).pruned_at is None
+            await prune_once(journal, 3, time.time() + 5 * 86_400)
+        with SqliteBooks(desk.path) as books:
+            assert books.run(old).pruned_at is not None
+        new = await submitted(desk.path, range(11, 21))
+        await until(lambda: states(desk.path, new) == {"accepted": 10})
+        assert states(desk.path, old) == {"accepted": 10}
+    assert b"919900000001" not in desk.path.read_bytes()
+
+
+async def test_it_prunes_by_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With worker.prune_after_days, without being asked."""
+    asked: list[int] = []
+
+    async def prune(_journal: object, days: int, _now: float) -> None:
+        asked.append(days)
+
+    monkeypatch.setattr("phonon_bulk.worker.pruning.prune_once", prune)
+    monkeypatch.setattr("phonon_bulk.worker.pruning._FIRST_AFTER", 0.05)
+    monkeypatch.setattr("phonon_bulk.worker.pruning._EVERY", 0.05)
+    async with working(tmp_path, WORKER__PRUNE_AFTER_DAYS="30"):
+        await until(lambda: len(asked) >= 2)
+    assert set(asked) == {30}
