@@ -8,6 +8,7 @@
     gathering   single calls that go out together
     tokens      the slots of the endpoint, out of the journal
     aftermath   what follows from an answer, carried out
+    posting     slots and posts
     dispatcher  workers, leases: the effects
 
 Everything a caller needs is named here.

@@ -7,12 +7,12 @@ decides: what an answer means is in response.py, what follows from it in retry.p
 """
 
 import asyncio
-import math
+import contextlib
 import random
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from dataclasses import replace
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Self, TypeVar
 
 import structlog
 
@@ -22,6 +22,7 @@ from phonon_bulk.dispatch.feeder import Feeder
 from phonon_bulk.dispatch.gathering import Gathered, may_be_gathered
 from phonon_bulk.dispatch.health import Health
 from phonon_bulk.dispatch.outcome import Ending, Manner, Outcome, Pace, Posted, Tally, unseen
+from phonon_bulk.dispatch.posting import TOLD_TO_STOP, Poster
 from phonon_bulk.dispatch.span import Span
 from phonon_bulk.errors import (
     DamagedBodyError,
@@ -42,7 +43,6 @@ from phonon_bulk.journal.frozen import thaw, thaw_rows
 from phonon_bulk.limiter import Limiter
 from phonon_bulk.response import Answer, Verdict
 from phonon_bulk.schedule import Ask
-from phonon_bulk.throttle import BackOff, No
 
 if TYPE_CHECKING:  # aiohttp is slow to load, and who only reads a list needs none
     from phonon_bulk.endpoint import Endpoint
@@ -50,12 +50,6 @@ if TYPE_CHECKING:  # aiohttp is slow to load, and who only reads a list needs no
 T = TypeVar("T")
 
 log = structlog.get_logger("phonon_bulk.dispatch")
-
-_PATIENCE = 10.0
-"""Seconds for which a request that is connected waits for another slot in place of a stale one."""
-
-_TOLD_TO_STOP = "told to stop before it was sent"
-
 
 _AS_A_LIST = Manner()
 
@@ -119,7 +113,6 @@ class Dispatcher:
         """
         self.tally = Tally()
         self._journal = journal
-        self._endpoint = endpoint
         self._limiter = limiter
         self._head = head
         self._run = run
@@ -131,15 +124,21 @@ class Dispatcher:
         self._ask = ask
         self._one_gathers = asyncio.Lock()
         self._dashes: set[asyncio.Task[None]] = set()
-        self._posts: set[asyncio.Task[Answer]] = set()
-        self._waits: set[asyncio.Task[float]] = set()
         self._ended = asyncio.Event()
-        self._chance = chance
         self._health = Health(run, pace.policy, self.tally, self._ended, chance)
-        self._aborted = False
         self._is_running = False
         self._outcome = Outcome(Ending.FINISHED)
-        self._waiting_for_slots = 0
+        self._poster = Poster(
+            endpoint,
+            limiter,
+            head,
+            pace,
+            self._span,
+            tally=self.tally,
+            ended=self._ended,
+            fail=self._fail,
+            chance=chance,
+        )
         self._feeder = Feeder(
             journal, run, pace, manner, self._span, ended=self._ended, held=self._held
         )
@@ -157,8 +156,6 @@ class Dispatcher:
             observe=observe,
             whose=(ask.account, ask.endpoint) if ask else ("", ""),
         )
-        self._renewed_at = -math.inf
-        """When the leases were renewed last before any of them had ended."""
         self._failed: JournalError | None = None
 
     async def run(self, stop: asyncio.Event) -> Outcome:
@@ -193,8 +190,7 @@ class Dispatcher:
         if not self._ended.is_set():
             self._outcome = outcome
             self._ended.set()
-            for wait in self._waits:
-                wait.cancel()
+            self._poster.end_waits()
 
     def _fail(self, error: JournalError) -> None:
         """End because the journal failed: what is under way may still answer, and is logged."""
@@ -214,9 +210,7 @@ class Dispatcher:
     def abort(self) -> None:
         """End the posts under way at once; what was sent without an answer is in doubt."""
         self._end(Outcome(Ending.TOLD))
-        self._aborted = True
-        for post in self._posts:
-            post.cancel()
+        self._poster.abort()
 
     async def _renew_leases(self) -> None:
         while True:
@@ -226,7 +220,7 @@ class Dispatcher:
             try:
                 await self._journal.renew(self._owner, now, self.pace.lease)
                 if now.steady - before < self.pace.lease:  # else something may be lost already
-                    self._renewed_at = now.steady
+                    self._poster.renewed_at = now.steady
             except JournalError as error:
                 self._fail(error)
 
@@ -279,11 +273,7 @@ class Dispatcher:
                 await self._aftermath.set_apart_past(claim, calls)
                 return None
             async with self._health.turn(self._span.left) as probing:
-                self._waiting_for_slots += 1
-                try:
-                    granted = await self._granted(claim)
-                finally:
-                    self._waiting_for_slots -= 1
+                granted = await self._poster.turn(claim)
                 if granted is None:
                     return claim
                 if self._span.is_past(claim) or (self._health.failing and not probing):
@@ -295,7 +285,7 @@ class Dispatcher:
                 if not await self._mark_or_keep(claim, calls):
                     return None
                 sent_at = _now()
-                answer = await self._post_and_hear(claim, calls, granted, marked_at)
+                answer = await self._poster.post(claim, calls, granted, marked_at)
             await self._aftermath.conclude(claim, calls, answer, sent_at)
             return None
 
@@ -307,15 +297,6 @@ class Dispatcher:
             if not claim.replay:
                 await self._journal.release([claim.batch], self._owner)
             raise
-
-    async def _post_and_hear(
-        self, claim: Claim, calls: bytes, granted: float, marked_at: float
-    ) -> Answer:
-        self.tally.requests += 1
-        answer = await self._post(claim, calls, granted, marked_at)
-        if answer.verdict is Verdict.THROTTLED:
-            answer = await self._held_back(answer, marked_at)
-        return answer
 
     # ---- single calls
 
@@ -330,9 +311,16 @@ class Dispatcher:
         together.take(self._feeder, self._span.is_past)
         if len(together.members) == 1:
             return claim, calls
-        whole = await self._journal.gather(
-            together.members, together.frozen(), self._owner, self._clock(), self.pace.lease
-        )
+        members = together.members
+        try:
+            whole = await self._journal.gather(
+                members, together.frozen(), self._owner, self._clock(), self.pace.lease
+            )
+        except TransitionError:  # one of them was lost; the others are ours still
+            for member in members:
+                with contextlib.suppress(TransitionError):
+                    await self._journal.release([member.batch], self._owner)
+            raise
         return whole, together.calls
 
     def dash(self, calls: int) -> Dash | None:
@@ -340,7 +328,7 @@ class Dispatcher:
 
         Whoever came first goes first, and an endpoint that fails is left alone.
         """
-        busy = self._waiting_for_slots or not self._feeder.is_empty
+        busy = self._poster.waiting or not self._feeder.is_empty
         going = self._is_running and not self._ended.is_set()
         if self._ask is None or not going or self._health.failing or busy:
             return None
@@ -361,18 +349,18 @@ class Dispatcher:
         try:
             calls, sent_at = thaw(claim.body), _now()
             if self._ended.is_set():
-                answer = Answer(Verdict.HELD_BACK, _TOLD_TO_STOP)
+                answer = Answer(Verdict.HELD_BACK, TOLD_TO_STOP)
             else:
                 await asyncio.sleep(max(0.0, admitted.slot - self._clock().steady))
                 until = admitted.slot + admitted.life
-                answer = await self._post_and_hear(claim, calls, until, marked.steady)
+                answer = await self._poster.post(claim, calls, until, marked.steady)
             await self._aftermath.conclude(claim, calls, answer, sent_at)
         except TransitionError:
             log.warning("batch.lease_lost", run=claim.run, batch=claim.batch)
         except JournalError as error:
             self._fail(error)
 
-    # ---- marks, slots and posts
+    # ---- marks
 
     async def _mark_sending(self, claim: Claim, calls: bytes) -> bool:
         """Mark a batch as sending; say False if it is not to be posted after all."""
@@ -393,69 +381,6 @@ class Dispatcher:
         await self._journal.replay(claim, self._owner, self._clock(), self.pace.lease)
         self._aftermath.replayed(claim)
         return True
-
-    async def _granted(
-        self, claim: Claim, *, again: bool = False, patience: float = math.inf
-    ) -> float | None:
-        """Wait for the slot of a batch; return until when it may be used.
-
-        None if told to stop, if it is too late for the run, or out of patience (seconds).
-        """
-        if self._ended.is_set():
-            return None
-        wait = max(0.0, min(self._span.left(), patience))
-        slot = self._limiter.acquire(claim.calls, again=again)
-        if wait == math.inf:
-            return await self._until_cancelled(slot, self._waits)
-        try:
-            return await self._until_cancelled(asyncio.wait_for(slot, wait), self._waits)
-        except TimeoutError:
-            return None
-
-    async def _post(self, claim: Claim, calls: bytes, slot: float, marked_at: float) -> Answer:
-        """Post a batch that is marked as sending, with another slot if its own has grown stale."""
-
-        async def held() -> bool:
-            usable: float | None = slot
-            # It may be the connection that took long; it is there now, and worth to be kept.
-            while usable is not None and self._limiter.stale(usable):
-                usable = await self._granted(claim, again=True, patience=_PATIENCE)
-            held_until = max(marked_at, self._renewed_at) + self.pace.lease
-            in_time = self._clock().steady < held_until and not self._span.is_past(claim)
-            return usable is not None and in_time
-
-        if self._aborted:
-            return Answer(Verdict.HELD_BACK, _TOLD_TO_STOP)
-        post = self._endpoint.post(self._head.body(calls, claim.variant), held)
-        answer = await self._until_cancelled(post, self._posts)
-        return answer or Answer(Verdict.LOST, "told to stop before the answer came")
-
-    async def _held_back(self, answer: Answer, marked_at: float) -> Answer:
-        """Have all processes rest and go slower; return the answer with how long they rest."""
-        policy = self.pace.policy
-        back_off = BackOff(policy.first, policy.most, self._chance())
-        no = No(marked_at, answer.retry_after, answer.message)
-        try:
-            return replace(answer, retry_after=await self._limiter.said_no(no, back_off))
-        except JournalError as error:
-            self._fail(error)
-            return answer
-
-    async def _until_cancelled(
-        self, work: Coroutine[Any, Any, T], among: set[asyncio.Task[T]]
-    ) -> T | None:
-        """Do `work` where it can be cancelled by itself; return None if it was."""
-        task = asyncio.create_task(work)
-        among.add(task)
-        try:
-            return await task
-        except asyncio.CancelledError:
-            ours = asyncio.current_task()
-            if ours is not None and ours.cancelling():
-                raise
-            return None
-        finally:
-            among.discard(task)
 
 
 def _now() -> float:

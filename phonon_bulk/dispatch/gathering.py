@@ -49,6 +49,7 @@ class Gathered:
             return False
         try:
             calls = thaw(claim.body)
+            thaw_rows(claim.first_row, claim.calls, claim.rows)
         except DamagedBodyError:
             return False  # it is set apart by itself
         if len(calls) + 1 > self._left:
