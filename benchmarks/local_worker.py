@@ -86,10 +86,14 @@ def working(folder: Path, *, prefix: tuple[str, ...] = ()) -> Iterator[LocalWork
         worker = LocalWorker(_port(process, log), process)
         yield worker
     finally:
+        died = has_ended(process)
         process.terminate()
         seconds = ended(process, _STOP_SECONDS)
         if worker is not None:
             worker.cpu_seconds = seconds
+            if died or process.returncode:
+                said = log.read_text(encoding="utf-8").strip()[-500:]
+                sys.exit(f"the worker ended with exit code {process.returncode}: {said}")
 
 
 def _port(process: "subprocess.Popen[str]", log: Path) -> int:

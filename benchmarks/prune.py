@@ -101,12 +101,7 @@ async def sent(journal: SqliteJournal, run: int, at: float) -> None:
             *(journal.send(one, HEAD, journal.owner, moment, 9e9) for one in claims)
         )
         await asyncio.gather(
-            *(
-                journal.settle(
-                    one.batch, accepted(one.calls), journal.owner, at
-                )
-                for one in claims
-            )
+            *(journal.settle(one.batch, accepted(one.calls), journal.owner, at) for one in claims)
         )
 
 

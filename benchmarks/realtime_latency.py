@@ -33,6 +33,9 @@ from local_worker import LocalWorker
 from phonon_bulk.batch import Head
 
 CALLS_PER_SECOND = 8.0
+ANSWER_AFTER = 0.02
+"""Seconds that the provider takes to answer."""
+
 REALTIME_LIMIT = 500
 BULK_LIMIT = 30_000
 
@@ -187,7 +190,10 @@ def _sync(path: Path) -> float:
 
 def play(scene: Scene, seconds: float, seed: int, prefix: tuple[str, ...] = ()) -> Seen:
     """Play a scene once for so many seconds."""
-    with tempfile.TemporaryDirectory(prefix="bench-realtime-") as name, counting() as server:
+    with (
+        tempfile.TemporaryDirectory(prefix="bench-realtime-") as name,
+        counting(ANSWER_AFTER) as server,
+    ):
         folder = Path(name)
         if scene.bulk_calls:
             batches = int(BULK_LIMIT / 60 * (seconds + _BEGIN + _END + 10))

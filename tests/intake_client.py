@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import orjson
 from fake_door import CAME_AT, FakeDoor
@@ -53,6 +53,11 @@ class Client:
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.reader = reader
         self.writer = writer
+
+    @classmethod
+    async def connect(cls, address: Address) -> Self:
+        """Return a new connection."""
+        return cls(*await asyncio.open_connection(address.host, address.port))
 
     async def send(
         self,
@@ -115,7 +120,7 @@ class Rig:
     async def connect(self) -> Client:
         """Return a new connection."""
         address = self.server.address
-        client = Client(*await asyncio.open_connection(address.host, address.port))
+        client = await Client.connect(address)
         self.clients.append(client)
         return client
 

@@ -1,4 +1,4 @@
-"""Stands in for the programs of systemd where there is none, as far as docs/operating.md needs them.
+"""Stands in for systemd's programs where there is none, as far as docs/operating.md needs them.
 
 It is called by the name of what it stands in for: `systemctl`, `systemd-run`, `journalctl`,
 `runuser`. Services are started as their unit has it: with its variables, its credentials and its

@@ -23,8 +23,6 @@ class Held:
     summary: Summary
     sending: int
     """Calls under way just now."""
-    cancelled: int = 0
-    """Calls that were taken back by this command."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return it for `--json`."""
@@ -49,8 +47,10 @@ class Held:
                 f"{summary.to_send - self.sending:,} kept for later{under_way}. Go on with it: "
                 f"`phonon-bulk resume {number}`"
             )
+        # What others hold just now follows as soon as they give it back.
+        never = summary.cancelled + summary.to_send - self.sending
         text = (
-            f"run {number} is cancelled: {self.cancelled:,} calls will never be sent, "
+            f"run {number} is cancelled: {never:,} calls will never be sent, "
             f"{summary.accepted:,} had been accepted{under_way}"
         )
         if summary.in_doubt:
@@ -97,10 +97,10 @@ async def cancel(settings: Settings, run: int) -> Held:
         raise RunError(f"run {run} is done: there is nothing to take back")
     journal = SqliteJournal(settings.journal_path, settings.sending.journal_wait)
     try:
-        number = await journal.cancel(run, time.time(), f"cancelled by {whoever()}")
+        await journal.cancel(run, time.time(), f"cancelled by {whoever()}")
     finally:
         await journal.close()
-    return _held(settings, run, number)
+    return _held(settings, run)
 
 
 def hand_over(settings: Settings, run: int, flow_id: str | None, *, without_rest: bool) -> Summary:
@@ -133,7 +133,7 @@ def handed_over(summary: Summary) -> str:
     return text
 
 
-def _held(settings: Settings, run: int, cancelled: int = 0) -> Held:
+def _held(settings: Settings, run: int) -> Held:
     with SqliteBooks(settings.journal_path) as books:
         calls = books.counts(run).calls
-        return Held(summarize(books, run), calls.get(State.SENDING, 0), cancelled)
+        return Held(summarize(books, run), calls.get(State.SENDING, 0))

@@ -11,7 +11,7 @@ from phonon_bulk.cli.init import NO_FLOW
 from phonon_bulk.config import Campaign, Settings
 from phonon_bulk.errors import SettingsError
 from phonon_bulk.intake.server import Page, serve
-from phonon_bulk.intake.token import read_token, refuse_open_door
+from phonon_bulk.intake.token import read_token, refuse_open_door, token_file_warning
 from phonon_bulk.observe import pages
 from phonon_bulk.observe.look import look_into
 from phonon_bulk.observe.metrics import Metrics
@@ -94,6 +94,9 @@ async def _door(worker: Worker, settings: Settings, metrics: Metrics) -> AsyncIt
         return
     file = settings.worker.token_file
     token = None if file is None else read_token(file)
+    warning = None if file is None else token_file_warning(file)
+    if warning is not None:
+        log.warning("token.readable_by_others", what=warning)
     refuse_open_door(address, token)
     shown = [
         Page("/metrics", open=False, answer=lambda: pages.metrics(metrics)),

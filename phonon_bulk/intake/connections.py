@@ -9,7 +9,7 @@ before a byte of it is read.
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import structlog
 from aiohttp import web
@@ -166,9 +166,9 @@ class Connection(web.RequestHandler):
     def _turn_away(self, transport: asyncio.BaseTransport) -> None:
         self._turned_away = True
         self._listener.answered(FULL.status)
-        assert isinstance(transport, asyncio.WriteTransport)  # noqa: S101 - a socket's always is
-        transport.write(_FULL)
-        transport.close()
+        socket = cast(asyncio.Transport, transport)  # uvloop's is none by name
+        socket.write(_FULL)
+        socket.close()
 
     def _set_deadline(self) -> None:
         seconds = self._listener.limits.header

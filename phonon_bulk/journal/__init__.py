@@ -248,6 +248,9 @@ class Journal(Protocol):
     async def end_work(self, run: int, what: str) -> None:
         """Take note that it is not any more."""
 
+    async def beat(self, now: float) -> None:
+        """Write something, for no other reason than to know whether it can be written."""
+
     async def due(
         self, *, now: Moment, within: float, today: str
     ) -> tuple[list[DueRun], float | None]:

@@ -15,6 +15,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -30,12 +31,12 @@ Connection = sqlite3.Connection
 T = TypeVar("T")
 
 STEP_SECONDS = 0.01
-"""How long a step is to take; the next one does more or less, accordingly."""
+"""How long a step is to take, but for the disk; the next one does more or less, accordingly."""
 _MOST_AT_ONCE = 2000
 _BYTES_AT_ONCE = 500_000
 _PAUSE = 2.0
 """How long others have the journal for themselves after a step, in lengths of that step."""
-_LEAST_PAUSE = 0.005
+_LEAST_PAUSE = 0.01
 
 _SHORT_SECONDS = 2.0
 """How long a turn to write the file anew is waited for."""
@@ -176,7 +177,7 @@ class Place:
     bytes: int = 0
 
 
-def empty_some(db: Connection, place: Place, most: int) -> Place:
+def empty_some(place: Place, db: Connection, most: int) -> Place:
     """Empty the next `most` things of a run."""
     return _EMPTY[place.what](db, place, most)
 
@@ -188,7 +189,7 @@ def _empty_bodies(db: Connection, place: Place, most: int) -> Place:
     if not found:
         return replace(place, what="left out", after=(0,))
     numbers = [(each["id"],) for each in found]
-    for name in ("empty_body", "delete_answer", "forget_hash"):
+    for name in ("delete_body", "empty_body", "delete_answer", "forget_hash"):
         db.executemany(SQL[name], numbers)
     after = (found[-1]["first_row"], found[-1]["id"])
     return replace(place, after=after, bytes=place.bytes + sum(each["bytes"] for each in found))
@@ -263,7 +264,7 @@ async def prune(do: Do, path: Path, before: float, now: float, run: int | None) 
             )
     pace, left = _Pace(), 1
     while left:
-        left = await pace.step(lambda most: do(lambda db: give_back(db, most)))
+        left = await pace.step(do, give_back)
     await asyncio.to_thread(empty_wal, path)
     return gone
 
@@ -284,13 +285,8 @@ def _begun(db: Connection) -> list[tuple[int, int]]:
 async def _empty(do: Do, run: int) -> int:
     """Empty a run; return how many bytes that were."""
     place, pace = Place(run), _Pace()
-
-    def some(most: int) -> Awaitable[Place]:
-        at = place
-        return do(lambda db: empty_some(db, at, most))
-
     while place.what != "nothing":
-        place = await pace.step(some)
+        place = await pace.step(do, partial(empty_some, place))
     return place.bytes
 
 
@@ -300,14 +296,18 @@ class _Pace:
 
     most: int = 16
 
-    async def step(self, work: Callable[[int], Awaitable[T]]) -> T:
+    async def step(self, do: Do, work: Callable[[Connection, int], T]) -> T:
         """Do a step, then leave the journal to others for a little."""
-        began = time.perf_counter()
-        result = await work(self.most)
-        took = time.perf_counter() - began
+        result, took = await do(lambda db: _timed(work, db, self.most))
         self.most = at_once(self.most, took)
         await asyncio.sleep(max(_LEAST_PAUSE, took * _PAUSE))
         return result
+
+
+def _timed(work: Callable[[Connection, int], T], db: Connection, most: int) -> tuple[T, float]:
+    """Do some work, and say how many seconds it took: what is waited for before is no part of it."""
+    began = time.perf_counter()
+    return work(db, most), time.perf_counter() - began
 
 
 def at_once(most: int, took: float) -> int:

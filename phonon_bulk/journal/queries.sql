@@ -237,6 +237,9 @@ UPDATE run SET flow_id = :flow_id, not_after = :not_after WHERE id = :run;
 INSERT INTO at_work (run, owner, what, since) VALUES (:run, :owner, :what, :now)
 ON CONFLICT (run, owner, what) DO NOTHING;
 
+-- name: beat
+INSERT INTO heartbeat (id, at) VALUES (1, :now) ON CONFLICT (id) DO UPDATE SET at = excluded.at;
+
 -- name: end_work
 DELETE FROM at_work WHERE run = :run AND owner = :owner AND what = :what;
 
@@ -269,8 +272,8 @@ SELECT id AS run, account, endpoint, flow_id, definition, not_after, kind FROM r
 -- name: next_due
 -- When the next of what is put off, in doubt or held is due.
 SELECT min(at) FROM (
-    SELECT min(not_before) AS at FROM batch INDEXED BY batch_ready JOIN run ON run.id = batch.run
-     WHERE state = 'ready' AND control = 'go' AND not_before > :now
+    SELECT min(not_before) AS at FROM batch INDEXED BY batch_put_off JOIN run ON run.id = batch.run
+     WHERE state = 'ready' AND not_before > 0 AND control = 'go' AND not_before > :now
     UNION ALL
     SELECT min(not_before) FROM batch INDEXED BY batch_in_doubt JOIN run ON run.id = batch.run
      WHERE state = 'in_doubt' AND control = 'go' AND not_before > :now AND doubted_at > :since
@@ -449,7 +452,8 @@ SELECT note, contacts, row FROM note WHERE run = :run
 -- name: settled_batches
 SELECT batch.id, first_row, batch.calls, state, reason, request_id, accepted, attempts, settled_at,
        body.calls AS body, body.rows AS rows, answer.body AS answer
-  FROM batch JOIN body ON body.batch = batch.id LEFT JOIN answer ON answer.batch = batch.id
+  FROM batch LEFT JOIN body ON body.batch = batch.id
+       LEFT JOIN answer ON answer.batch = batch.id
  WHERE run = :run AND state <> 'split'
  ORDER BY first_row;
 
@@ -674,8 +678,11 @@ SELECT batch.id, first_row, length(body.calls) + coalesce(length(answer.body), 0
  WHERE run = :run AND (first_row, batch.id) > (:row, :batch)
  ORDER BY first_row, batch.id LIMIT :limit;
 
+-- name: delete_body
+DELETE FROM body WHERE batch = ? AND rows IS NULL;
+
 -- name: empty_body
--- The row stays: it says which rows of the list the batch was made of.
+-- Where rows of the list were left out in between, it says which ones the batch was made of.
 UPDATE body SET calls = x'' WHERE batch = ?;
 
 -- name: delete_answer

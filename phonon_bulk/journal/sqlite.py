@@ -201,6 +201,10 @@ class SqliteJournal:
         """See `Journal`."""
         await self._writer.do(lambda db: control.end_work(db, run, self.owner, what))
 
+    async def beat(self, now: float) -> None:
+        """See `Journal`."""
+        await self._writer.do(lambda db: changes.execute(db, "beat", {"now": now}))
+
     async def due(
         self, *, now: Moment, within: float, today: str
     ) -> tuple[list[DueRun], float | None]:
@@ -309,7 +313,9 @@ class SqliteJournal:
         """Say whether nothing is surely held; if something is, others must see this one as dead."""
         if self._failed:
             return False
-        try:
+        mine = {"owner": self.owner}
+        try:  # what it said to be at is over too, whoever failed to say so
+            await self._writer.do(lambda db: changes.execute(db, "forget_work", mine))
             owners = await self._writer.do(changes.owners)
         except JournalError:
             return False

@@ -20,7 +20,7 @@ async def look_for_runs(
     journal: Journal, books: SqliteBooks, senders: Senders, settings: Settings, end: asyncio.Event
 ) -> None:
     """Start what is due, until `end` is set. Raises JournalError."""
-    version, next_at, full = -1, 0.0, False
+    version, next_at, full, beat_at = -1, 0.0, False, journal.now().steady + _AT_LEAST
     while not end.is_set():
         seen = books.version()
         now = journal.now()
@@ -33,9 +33,12 @@ async def look_for_runs(
             full = senders.start_due(due)
             # What was tried in vain is tried again a little later, changed or not.
             next_at = min(at or now.steady + _AT_LEAST, now.steady + _AT_LEAST)
+        if now.steady >= beat_at:
+            await journal.beat(now.wall)
+            beat_at = now.steady + _AT_LEAST
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(end.wait(), settings.worker.look_every)
 
 
 _AT_LEAST = 30.0
-"""Seconds after which the runs are looked at, whatever the journal's file says."""
+"""Seconds after which the runs are looked at, and the journal is written to, in any case."""

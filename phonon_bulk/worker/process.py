@@ -186,13 +186,14 @@ class Worker:
             lists.clear_kept(settings)
 
     async def _with(self, journal: SqliteJournal, books: SqliteBooks, tickets: Tickets) -> None:
+        await journal.beat(time.time())  # a full disk can be opened
         returned, doubted = await journal.recover(journal.now(), self.settings.sending.replay_after)
         if returned or doubted:
             log.info("journal.recovered", returned=returned, in_doubt=doubted)
         self._is_there()
         crew = self._crew = Crew()
         senders = self._senders = self._make_senders(journal, crew)
-        behind = Behind(journal, senders, tickets, tickets.control)
+        behind = Behind(journal, senders, tickets, crew.fail)
         self.realtime.attach(behind)
         try:
             self._start(crew, journal, books, behind)

@@ -79,13 +79,17 @@ class Behind:
     """What is behind the door while a journal is open."""
 
     def __init__(
-        self, journal: Journal, senders: Senders, tickets: Tickets, run_of: Callable[[int], Control]
+        self,
+        journal: Journal,
+        senders: Senders,
+        tickets: Tickets,
+        fail: Callable[[JournalError], None],
     ) -> None:
-        """`run_of` tells what is to happen with a run."""
+        """`fail` is told of a journal that can't be written."""
         self.journal = journal
         self.senders = senders
         self.tickets = tickets
-        self.control_of = run_of
+        self.fail = fail
         self.open: dict[str, _Open] = {}
         self.opening = asyncio.Lock()
         self.waiting = 0
@@ -131,6 +135,9 @@ class Realtime:
         except RunError:  # the day is over just now, or another worker was quicker to say so
             behind.open.pop(order.flow_id, None)
             return await self._admit(behind, order)
+        except JournalError as error:
+            behind.fail(error)
+            raise
 
     async def _admit(self, behind: Behind, order: Order) -> tuple[Ticket, bool]:
         opened = await self._open_for(behind, order.flow_id)
@@ -253,7 +260,7 @@ class Realtime:
             raise BlockedError(f"the worker can't send to this flow: {why}")
 
     async def _refuse_held(self, behind: Behind, opened: _Open, flow_id: str) -> None:
-        control = await asyncio.to_thread(behind.control_of, opened.run)
+        control = await asyncio.to_thread(behind.tickets.control, opened.run)
         if control is Control.CANCELLED:
             behind.open.pop(flow_id, None)
         if control is not Control.GO:
@@ -270,7 +277,7 @@ class Realtime:
         new = new_run(self.settings, flow_id, today)
         found = await behind.journal.open_run(new, time.time())
         if not found.is_new:
-            control = await asyncio.to_thread(behind.control_of, found.run)
+            control = await asyncio.to_thread(behind.tickets.control, found.run)
             if control is Control.CANCELLED:  # what comes from now on is not taken back with it
                 found = await behind.journal.open_run(new, time.time(), again=True)
         due = DueRun(

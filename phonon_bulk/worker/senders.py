@@ -67,6 +67,7 @@ class Senders:
         self._stays = stays
         self._senders: dict[int, Sender] = {}
         self._pauses: dict[int, _Pause] = {}
+        self._warned: set[str] = set()
         self.unsendable: dict[int, str] = {}
         """Why runs can't be sent with these settings."""
         self.stopped: dict[int, str] = {}
@@ -103,7 +104,9 @@ class Senders:
         return len(self._senders) >= self._settings.worker.runs
 
     def start(self, due: DueRun) -> None:
-        """Start to send a run; log once if these settings don't let it."""
+        """Start to send a run that is not sent yet; log once if these settings don't let it."""
+        if due.run in self._senders:  # many may have found at once that nobody sends it
+            return
         try:
             endpoint, sender = self._sender(due)
         except SettingsError as error:
@@ -125,6 +128,7 @@ class Senders:
         name, settings = EndpointName(due.endpoint), self._settings
         check_limits(settings, name)
         security_id = settings.security_id(due.account)
+        self._warn_of_readable(due.account)
         is_intake = due.kind == Kind.INTAKE
         campaign = Campaign.from_json(due.definition)
         ask = ask_of(
@@ -153,6 +157,12 @@ class Senders:
             observe=self._observe,
         )
         return endpoint, Sender(due.run, dispatcher, asyncio.Event())
+
+    def _warn_of_readable(self, account: str) -> None:
+        warning = self._settings.security_id_file_warning(account)
+        if warning and account not in self._warned:
+            log.warning("security_id.readable_by_others", what=warning)
+        self._warned.add(account)
 
     def _manner(self, due: DueRun, *, is_intake: bool) -> Manner:
         if not is_intake:

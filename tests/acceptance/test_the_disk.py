@@ -239,3 +239,58 @@ def test_one_damaged_body(desk: Desk, simulate: Start) -> None:
     assert [line["row"] for line in lines] == list(range(1001, 1501))
     assert desk.run("audit").exit == 1
     assert len(simulator.ledger()) == CALLS - 500
+
+
+_ASK = """
+import re, sys, urllib.error, urllib.request
+address = re.search('"address": ?"([^"]+)"', open("worker.log").read())[1]
+body = b'{"client-identifier": "A1", "contact-numbers": ["919000000001"]}'
+data = body if "single" in sys.argv else None
+request = urllib.request.Request(f"http://{address}{sys.argv[1]}", data)
+request.add_header("Content-Type", "application/json")
+try:
+    print(urllib.request.urlopen(request, timeout=30).status)
+except urllib.error.HTTPError as error:
+    print(error.code)
+"""
+"""Asks the worker whose log lies here, and prints the status."""
+
+
+@needs_mounts
+def test_a_full_disk_under_a_worker(desk: Desk, simulate: Start) -> None:
+    """With nothing to send it notices too, is not ready, says it once, and comes back by itself."""
+    simulator = simulate()
+    ready(desk, simulator, "disk/journal.db")
+    settings = (desk.folder / "phonon-bulk.toml").read_text()
+    worker = '[worker]\nlisten = "127.0.0.1:0"\nlook_every = 0.1\n'
+    desk.write("phonon-bulk.toml", f"{settings}{worker}")
+    desk.write("ask.py", _ASK)
+    call = "/v1/calls?flow-id=QG8k000A'&'wait=20"
+    on_a_small_disk(
+        desk,
+        f"'{COMMAND}' worker --log-format json >worker.log 2>&1 & worker=$!",
+        "until grep -q worker.ready worker.log; do sleep 0.1; done",
+        "dd if=/dev/zero of=disk/filler bs=1k 2>dd.log",
+        f"python3 ask.py {call} single >full.post",
+        "sleep 1",
+        "python3 ask.py /readyz >full.ready",
+        "python3 ask.py /healthz >full.health",
+        "mount -o remount,size=100m disk",
+        "rm disk/filler",
+        "until grep -q journal.back worker.log; do sleep 0.1; done",
+        "python3 ask.py /readyz >back.ready",
+        f"python3 ask.py {call} single >back.post",
+        "kill -TERM $worker",
+        "wait $worker",
+        "echo $? >worker.exit",
+    )
+
+    def found(name: str) -> str:
+        return (desk.folder / name).read_text().strip()
+
+    log = found("worker.log")
+    assert (found("full.post"), found("full.ready"), found("full.health")) == ("503", "503", "200")
+    assert (found("back.ready"), found("back.post"), found("worker.exit")) == ("200", "200", "0")
+    assert log.count("journal.away") == log.count("journal.back") == 1, log
+    assert "Traceback" not in log
+    assert len(simulator.ledger()) == 1

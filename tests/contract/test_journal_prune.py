@@ -208,6 +208,15 @@ async def test_what_has_not_ended_is_left_alone(
     assert contacts(path, run) == before
 
 
+async def test_who_has_ended_is_at_work_on_nothing(journal: SqliteJournal, path: Path) -> None:
+    """A process that closed the journal keeps nothing, even if it did not say that it was done."""
+    run = await ended(journal)
+    other = SqliteJournal(path)
+    await other.begin_work(run, "sends", NOON)
+    await other.close()
+    assert (await journal.prune(LATER, LATER)).runs == (run,)
+
+
 async def test_a_cancelled_run_takes_no_more_rows(journal: SqliteJournal, path: Path) -> None:
     """A list that was not read to its end goes with its run, and nothing comes after it."""
     run = await submitted(journal, read=False)

@@ -8,15 +8,24 @@ import socket
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import orjson
 import pytest
+import uvloop
 from intake_client import Rig, a_call, running, until
 
 from phonon_bulk.intake.connections import MOST_CONNECTIONS, Limits, fitting_connections
+
+LOOPS = pytest.mark.parametrize(
+    "new_loop", [asyncio.new_event_loop, uvloop.new_event_loop], ids=["asyncio", "uvloop"]
+)
+"""Python's own event loop, and the worker's: they differ where connections come and go."""
+
+NewLoop = Callable[[], asyncio.AbstractEventLoop]
+
 
 QUICK = Limits(header=0.2, body=0.2, idle=0.4, linger=0.05, connections=5)
 PATIENT = Limits(linger=0.05, connections=5)
@@ -35,9 +44,15 @@ async def test_a_connection_that_says_nothing() -> None:
         assert rig.answered == []
 
 
+@LOOPS
 @pytest.mark.parametrize("begin", [b"P", HEAD, HEAD + b"Content-Length: 10\r\n"])
-async def test_a_header_that_does_not_come(begin: bytes) -> None:
+def test_a_header_that_does_not_come(begin: bytes, new_loop: NewLoop) -> None:
     """It is 408, and the connection is closed."""
+    with asyncio.Runner(loop_factory=new_loop) as runner:
+        runner.run(_no_header(begin))
+
+
+async def _no_header(begin: bytes) -> None:
     async with running(limits=QUICK) as rig:
         client = await rig.connect()
         client.writer.write(begin)
@@ -74,8 +89,14 @@ async def test_the_header_of_a_second_request() -> None:
         assert (await client.answer()).problem == "too-slow"
 
 
-async def test_a_body_that_does_not_come() -> None:
+@LOOPS
+def test_a_body_that_does_not_come(new_loop: NewLoop) -> None:
     """It is 408, and the connection is closed."""
+    with asyncio.Runner(loop_factory=new_loop) as runner:
+        runner.run(_no_body())
+
+
+async def _no_body() -> None:
     async with running(limits=QUICK) as rig:
         client = await rig.connect()
         client.writer.write(HEAD + b"Content-Length: 100\r\n\r\n{")
@@ -158,8 +179,14 @@ async def test_a_reset_at_any_point() -> None:
 # ---- many
 
 
-async def test_one_connection_too_many() -> None:
+@LOOPS
+def test_one_connection_too_many(new_loop: NewLoop) -> None:
     """It is told so and closed; as soon as another has gone there is room again."""
+    with asyncio.Runner(loop_factory=new_loop) as runner:
+        runner.run(_one_too_many())
+
+
+async def _one_too_many() -> None:
     async with running(limits=PATIENT) as rig:
         clients = [await rig.connect() for _ in range(PATIENT.connections)]
         await until(lambda: rig.server.connections == PATIENT.connections)
@@ -185,36 +212,41 @@ def test_connections_leave_files_for_the_rest(monkeypatch: pytest.MonkeyPatch) -
 
 
 CROWD = """
-import selectors, socket, sys
-host, port, count = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+import socket, sys, time
+host, port, count, refused = sys.argv[1], *map(int, sys.argv[2:])
 sockets = []
 for _ in range(count):
     peer = socket.socket()
     peer.settimeout(30)
     peer.connect((host, port))
+    peer.setblocking(False)
     sockets.append(peer)
 print("all there", flush=True)
 sys.stdin.readline()
-refused = 0
-for peer in sockets:
-    peer.setblocking(False)
-    try:
-        refused += peer.recv(12) == b"HTTP/1.1 503"
-    except BlockingIOError:
-        pass
-print(refused, flush=True)
+told, end = set(), time.monotonic() + 20
+while len(told) < refused and time.monotonic() < end:
+    for peer in set(sockets) - told:
+        try:
+            if peer.recv(12) == b"HTTP/1.1 503":
+                told.add(peer)
+        except BlockingIOError:
+            pass
+    time.sleep(0.01)
+print(len(told), flush=True)
 sys.stdin.readline()
 """
 
 
 @asynccontextmanager
-async def a_crowd(rig: Rig, folder: Path, count: int) -> AsyncIterator[asyncio.subprocess.Process]:
-    """Open so many connections at once, from a process of their own."""
+async def a_crowd(
+    rig: Rig, folder: Path, count: int, refused: int
+) -> AsyncIterator[asyncio.subprocess.Process]:
+    """Open so many connections at once, from a process; so many will be refused."""
     script = folder / "crowd.py"
     script.write_text(CROWD, "utf-8")
     address = rig.server.address
     crowd = await asyncio.create_subprocess_exec(
-        *(sys.executable, str(script), address.host, str(address.port), str(count)),
+        *(sys.executable, str(script), address.host, str(address.port), str(count), str(refused)),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
     )
@@ -241,22 +273,29 @@ def memory() -> int:
 
 
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="memory is measured by /proc")
-async def test_ten_thousand_connections(tmp_path: Path) -> None:
+@LOOPS
+def test_ten_thousand_connections(tmp_path: Path, new_loop: NewLoop) -> None:
     """As many as may be are served, all others are told so, and nothing grows by their number."""
+    with asyncio.Runner(loop_factory=new_loop) as runner:
+        runner.run(_ten_thousand(tmp_path))
+
+
+async def _ten_thousand(tmp_path: Path) -> None:
     files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     count = min(10_000, files - 200)
     most = fitting_connections()
+    refused = count - (most - 1)
     async with running() as rig:
         client = await rig.connect()
         assert (await client.post(a_call())).status == 202
         gc.collect()
         before = memory()
-        async with a_crowd(rig, tmp_path, count) as crowd:
+        async with a_crowd(rig, tmp_path, count, refused) as crowd:
             assert await said(crowd) == "all there"
-            await until(lambda: rig.answered.count(("none", 503)) == count - (most - 1))
+            await until(lambda: rig.answered.count(("none", 503)) == refused)
             assert rig.server.connections == most
             assert (await client.post(a_call(2))).status == 202, "who is in is served"
-            assert int(await said(crowd)) == count - (most - 1)
+            assert int(await said(crowd)) == refused
             grown = memory() - before
         await until(lambda: rig.server.connections == 1)
         assert (await (await rig.connect()).post(a_call(3))).status == 202

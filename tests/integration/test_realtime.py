@@ -56,6 +56,17 @@ async def test_it_is_in_the_journal_before_it_is_answered(tmp_path: Path) -> Non
         assert of(await desk.worker.realtime.wait(ticket.id, 10)) == ["accepted"] * 2
 
 
+async def test_the_first_calls_come_all_at_once(tmp_path: Path) -> None:
+    """However many find that nobody sends to the flow yet, one begins to, and ends as it should."""
+    async with working(tmp_path) as desk:
+        door = desk.worker.realtime
+        tickets = await asyncio.gather(*(door.admit(single(row)) for row in range(1, 51)))
+        ends = await asyncio.gather(*(door.wait(ticket.id, 20) for ticket, _ in tickets))
+        assert [of(end) for end in ends] == [["accepted"]] * 50
+        assert set(desk.numbers.values()) == {1}
+        await desk.stop()
+
+
 async def test_many_at_once_are_gathered(tmp_path: Path) -> None:
     """Two thousand arrive together where 500 requests a minute are allowed: a few requests do."""
     limit = {"ENDPOINTS__REALTIME__REQUESTS_PER_MINUTE": "500"}

@@ -100,9 +100,10 @@ def test_exits_that_need_a_person_start_nothing_anew() -> None:
 def test_the_command_is_in_the_worker_s_place() -> None:
     """`phonon-bulk-as-worker` has the user, the folder and the secrets of the worker's unit."""
     wrapper = (CONFIG / "phonon-bulk-as-worker").read_text("utf-8")
-    of_the_worker = ("DynamicUser", "User", "StateDirectory", "StateDirectoryMode", "UMask")
+    of_the_worker = {"DynamicUser", "User", "StateDirectory", "StateDirectoryMode", "UMask"}
+    of_the_worker |= {"LoadCredential", "KillMode", "ProtectSystem", "ProtectHome", "PrivateTmp"}
     for name, text in lines(CONFIG / "phonon-bulk.service"):
-        if name in (*of_the_worker, "LoadCredential"):
+        if name in of_the_worker:
             assert f"--property={name}={text} " in wrapper
         if name == "Environment":
             variable, _, credential = text.partition("=%d/")

@@ -16,6 +16,8 @@ ALTER TABLE batch ADD COLUMN came_at REAL;
 ALTER TABLE batch ADD COLUMN gathered_into INTEGER REFERENCES batch (id);
 CREATE INDEX batch_parts ON batch (parent) WHERE parent IS NOT NULL;
 CREATE INDEX batch_gathered ON batch (gathered_into) WHERE gathered_into IS NOT NULL;
+-- What is ready and put off is little, what is only ready may be millions.
+CREATE INDEX batch_put_off ON batch (not_before) WHERE state = 'ready' AND not_before > 0;
 
 -- What a client of the intake has sent: one line a request. No contact data.
 CREATE TABLE intake (
@@ -36,6 +38,12 @@ CREATE TABLE at_work (
     since REAL NOT NULL,
     PRIMARY KEY (run, owner, what)
 ) STRICT, WITHOUT ROWID;
+
+-- When a worker wrote last, so that one that can't is noticed though there is nothing to write.
+CREATE TABLE heartbeat (
+    id INTEGER PRIMARY KEY CHECK (id = 1),
+    at REAL NOT NULL
+) STRICT;
 
 -- Whatever becomes ready in a run that was taken back is taken back too, whoever had it meanwhile.
 CREATE TRIGGER cancelled_when_given_back AFTER UPDATE OF state ON batch

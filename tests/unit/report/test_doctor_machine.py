@@ -8,13 +8,15 @@ from builders import make_run
 
 from phonon_bulk.batch import State
 from phonon_bulk.config import Campaign, Settings
-from phonon_bulk.journal import Control, Kind, Run, RunCounts
+from phonon_bulk.journal import Backlog, Control, Kind, Run, RunCounts
+from phonon_bulk.journal.books import SqliteBooks
 from phonon_bulk.report.doctor import Grade, Planned
 from phonon_bulk.report.doctor.books import grade_place, mount_of, to_do
 from phonon_bulk.report.doctor.files import in_bytes
 from phonon_bulk.report.doctor.machine import (
     Costs,
     bytes_needed,
+    costs_in,
     grade_disk,
     grade_open_files,
     india,
@@ -189,3 +191,36 @@ def test_what_runs_wait_for(run: Run, state: State, at_work: set[int], says: str
     else:
         (check,) = checks
         assert (check.what, check.grade, says in check.found) == ("run 7", Grade.MIND, True), check
+
+
+@pytest.mark.parametrize(
+    ("calls", "size", "per_call", "per_row"),
+    [
+        (9_999, 1_000_000, 100, 60),  # too few to tell
+        (20_000, 4_000_000, 200, 30),
+        (20_000, 20_000, 40, 30),  # nothing was answered yet
+    ],
+)
+def test_what_a_journal_says_of_sizes(
+    calls: int, size: int, per_call: float, per_row: float
+) -> None:
+    """Bytes a call and a row, once there are enough of them; the intake has no list."""
+    known = f'{{"files": [], "bytes": {30 * calls}}}'
+    books = Shelf([run_of(calls=calls, rows=calls, list=known), run_of(kind=Kind.INTAKE, calls=0)])
+    assert costs_in(books, size) == Costs(per_call, per_row, to_send=7)
+
+
+class Shelf(SqliteBooks):
+    """Books that are made up."""
+
+    def __init__(self, runs: list[Run]) -> None:
+        self._runs = runs
+
+    def runs(self, limit: int) -> list[Run]:
+        """Return all of them."""
+        return self._runs[: limit % 1000]
+
+    def backlog(self) -> list[Backlog]:
+        """Return what waits, in two ways, and a doubt, which is in the journal with its answer."""
+        calls = {State.READY: 4, State.SENDING: 3, State.IN_DOUBT: 5}
+        return [Backlog("a", "bulk", calls, {}, None)]
