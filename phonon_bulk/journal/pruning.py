@@ -13,7 +13,7 @@ import asyncio
 import sqlite3
 import time
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -30,7 +30,7 @@ from phonon_bulk.journal.statements import SQL
 Connection = sqlite3.Connection
 T = TypeVar("T")
 
-STEP_SECONDS = 0.01
+STEP_SECONDS = 0.005
 """How long a step is to take, but for the disk; the next one does more or less, accordingly."""
 _MOST_AT_ONCE = 2000
 _BYTES_AT_ONCE = 500_000
@@ -254,17 +254,18 @@ async def prune(do: Do, path: Path, before: float, now: float, run: int | None) 
     for each in old:
         if each.keeps is None and each.ended_at < before:
             await do(_beginning(path, each.run, now))
-    for number, calls in await do(_begun):
-        if _is(number, run):
-            gone = replace(
-                gone,
-                runs=(*gone.runs, number),
-                calls=gone.calls + calls,
-                bytes_freed=gone.bytes_freed + await _empty(do, number),
-            )
-    pace, left = _Pace(), 1
-    while left:
-        left = await pace.step(do, give_back)
+    with closing(connect(path, busy_seconds=0)) as aside:
+        for number, calls in await do(_begun):
+            if _is(number, run):
+                gone = replace(
+                    gone,
+                    runs=(*gone.runs, number),
+                    calls=gone.calls + calls,
+                    bytes_freed=gone.bytes_freed + await _empty(_Steps(do, aside), number),
+                )
+        steps, left = _Steps(do, aside), 1
+        while left:
+            left = await steps.next(give_back)
     await asyncio.to_thread(empty_wal, path)
     return gone
 
@@ -282,30 +283,35 @@ def _begun(db: Connection) -> list[tuple[int, int]]:
     return [(row["id"], row["calls"]) for row in execute(db, "pruned_runs", {"remains": "data"})]
 
 
-async def _empty(do: Do, run: int) -> int:
+async def _empty(steps: "_Steps", run: int) -> int:
     """Empty a run; return how many bytes that were."""
-    place, pace = Place(run), _Pace()
+    place = Place(run)
     while place.what != "nothing":
-        place = await pace.step(do, partial(empty_some, place))
+        place = await steps.next(partial(empty_some, place))
     return place.bytes
 
 
 @dataclass(slots=True)
-class _Pace:
-    """How much is done in a step, so that others are not kept waiting."""
+class _Steps:
+    """Steps of which none keeps others waiting for long."""
 
+    do: Do
+    aside: Connection
+    """By which the -wal is brought into the file; else a sender's commit would have to do it."""
     most: int = 16
 
-    async def step(self, do: Do, work: Callable[[Connection, int], T]) -> T:
+    async def next(self, work: Callable[[Connection, int], T]) -> T:
         """Do a step, then leave the journal to others for a little."""
-        result, took = await do(lambda db: _timed(work, db, self.most))
+        result, took = await self.do(lambda db: _timed(work, db, self.most))
         self.most = at_once(self.most, took)
+        with suppress(sqlite3.OperationalError):  # somebody else is at just that
+            await asyncio.to_thread(self.aside.execute, "PRAGMA wal_checkpoint(PASSIVE)")
         await asyncio.sleep(max(_LEAST_PAUSE, took * _PAUSE))
         return result
 
 
 def _timed(work: Callable[[Connection, int], T], db: Connection, most: int) -> tuple[T, float]:
-    """Do some work, and say how many seconds it took: what is waited for before is no part of it."""
+    """Do some work, and say how many seconds it took, without what was waited for before."""
     began = time.perf_counter()
     return work(db, most), time.perf_counter() - began
 

@@ -21,7 +21,7 @@ async def prune_old(journal: Journal, days: int, end: asyncio.Event) -> None:
     """Prune what ended more than `days` ago, again and again until `end`. Raises JournalError."""
     wait = _FIRST_AFTER
     while not await _ended(end, wait):
-        await prune_once(journal, days, time.time())
+        await _until(end, asyncio.create_task(prune_once(journal, days, time.time()), name="prune"))
         wait = _EVERY
 
 
@@ -33,6 +33,17 @@ async def prune_once(journal: Journal, days: int, now: float) -> None:
     why_not = await journal.compact()
     if why_not is not None:  # it is tried again in an hour
         log.info("journal.not_compacted", what=why_not)
+
+
+async def _until(end: asyncio.Event, pruning: "asyncio.Task[None]") -> None:
+    """Return when it is done, or `end` is set: what was begun is ended the next time."""
+    ending = asyncio.create_task(end.wait(), name="end")
+    await asyncio.wait([pruning, ending], return_when=asyncio.FIRST_COMPLETED)
+    ending.cancel()
+    if pruning.done():
+        pruning.result()
+    else:
+        pruning.cancel()
 
 
 async def _ended(end: asyncio.Event, seconds: float) -> bool:
