@@ -6,10 +6,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test check format bench bench-recovery bench-limit bench-limiters bench-lists torture clean
+.PHONY: demo test check format bench bench-recovery bench-limit bench-limiters bench-lists bench-realtime torture soak clean
 
 # Kills of `make torture`, and what replays its choices: make torture N=1000 SEED=7
 N ?= 1000
+
+# Minutes of `make soak`: make soak MINUTES=30 SEED=7
+MINUTES ?= 30
 
 demo: $(STAMP)
 	$(BIN)/python benchmarks/demo.py
@@ -42,8 +45,14 @@ bench-limiters: $(STAMP)
 bench-lists: $(STAMP)
 	$(BIN)/python benchmarks/lists.py
 
+bench-realtime: $(STAMP)
+	$(BIN)/python benchmarks/bench_realtime.py
+
 torture: $(STAMP)
 	$(BIN)/python tests/torture.py $(N) $(if $(SEED),--seed $(SEED))
+
+soak: $(STAMP)
+	$(BIN)/python tests/soak.py $(MINUTES) $(if $(SEED),--seed $(SEED))
 
 $(STAMP): pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "phonon-bulk needs Python 3.11 or newer: make PYTHON=python3.11")'

@@ -3,6 +3,7 @@
     python benchmarks/bench_realtime.py                 3 rounds of 60 seconds of each scene
     python benchmarks/bench_realtime.py --scenes 0 1    some of the scenes only
     python benchmarks/bench_realtime.py --no-overload
+    python benchmarks/bench_realtime.py --first         before all other programs (needs root)
 
 Latency: 8 calls a second to a worker whose limit is 500 requests a minute, alone and beside a bulk
 run at 30,000 requests a minute by the same worker; see realtime_latency.py. The same body goes to
@@ -18,12 +19,13 @@ benchmarks/results/realtime.json.
 import argparse
 import sys
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import orjson
 import realtime_overload
-from children import end_on_sigterm, say
+from children import before_others, end_on_sigterm, say
 from measuring import commit, machine
 from realtime_latency import ANSWER_AFTER, BULK_LIMIT, REALTIME_LIMIT, SCENES, figures, play
 
@@ -43,7 +45,7 @@ def latencies(given: argparse.Namespace) -> dict[str, Any]:
     for number in range(1, given.rounds + 1):
         for scene in scenes:
             say(f"round {number}: {scene.name}")
-            seen[scene.name].append(play(scene, given.seconds, number))
+            seen[scene.name].append(play(scene, given.seconds, number, first=given.first))
             _show(scene.name, figures(seen[scene.name]))
     return {name: figures(rounds) for name, rounds in seen.items()}
 
@@ -86,6 +88,7 @@ def keep(given: argparse.Namespace, record: dict[str, Any], found: Sequence[str]
         "requests_a_minute": {"realtime": REALTIME_LIMIT, "bulk": BULK_LIMIT},
         "rounds": given.rounds,
         "seconds_a_round": given.seconds,
+        "before_other_programs": given.first,
         "provider_answers_after_seconds": ANSWER_AFTER,
         "aim_ms_more_than_bare_at_p99": AIM_MS,
         "problems": found,
@@ -104,13 +107,17 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=60.0, metavar="N", help="of each scene")
     parser.add_argument("--scenes", type=int, nargs="*", default=range(len(SCENES)), metavar="N")
     parser.add_argument("--overload", action=argparse.BooleanOptionalAction, default=True)
+    parser.add_argument(
+        "--first", action="store_true", help="run before all other programs; needs root"
+    )
     parser.add_argument("--out", default="realtime.json", metavar="NAME")
     given = parser.parse_args()
     record = latencies(given)
     overload = None
     if given.overload:
         say(f"overload: {realtime_overload.CALLS:,} calls at once")
-        overload = realtime_overload.play()
+        with before_others() if given.first else nullcontext():
+            overload = realtime_overload.play()
         print(f"overload: {orjson.dumps(overload).decode()}")
     found = problems(record, overload)
     print("; ".join(found) if found else "nothing was lost or doubled, and the limit held")

@@ -97,13 +97,13 @@ def working(folder: Path, *, prefix: tuple[str, ...] = ()) -> Iterator[LocalWork
 
 
 def _port(process: "subprocess.Popen[str]", log: Path) -> int:
-    """Wait until a worker listens; return where. Ends this program if it does not."""
+    """Wait until a worker takes calls; return where. Ends this program if it does not."""
     deadline = time.monotonic() + _START_SECONDS
     while time.monotonic() < deadline and not has_ended(process):
-        for line in log.read_bytes().splitlines():
-            said = orjson.loads(line) if line.startswith(b"{") else {}
-            if said.get("event") == "worker.listens":
-                return int(said["address"].rpartition(":")[2])
+        lines = [line for line in log.read_bytes().splitlines() if line.endswith(b"}")]
+        said = {event["event"]: event for event in map(orjson.loads, lines)}
+        if "worker.ready" in said:
+            return int(said["worker.listens"]["address"].rpartition(":")[2])
         time.sleep(0.05)
     sys.exit(f"the worker did not start: {log.read_text(encoding='utf-8')[-500:]}")
 

@@ -13,6 +13,7 @@ import random
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
@@ -24,7 +25,7 @@ import local_worker
 import orjson
 import small_batches
 import uvloop
-from children import busy_seconds
+from children import before_others, busy_seconds
 from contacts import tomorrow
 from counting_server import Arrival, Server, counting
 from local_phonon import FLOW_ID, SECURITY_ID
@@ -43,6 +44,9 @@ _BEGIN = 5.0
 """Seconds before the first that is counted: the ramp of both endpoints, and first connections."""
 _END = 2.0
 _PATIENCE = 60.0
+_LATER = "http://127.0.0.1:1/"
+"""What stands in the settings until the server is there."""
+
 _NAMES = itertools.count(1)
 
 
@@ -61,8 +65,8 @@ SCENES = (
     Scene("idle", evenly=True, bulk_calls=0),
     Scene("beside a bulk run", evenly=True, bulk_calls=2),
     Scene("beside a bulk run of full requests", evenly=True, bulk_calls=500),
-    Scene("at random moments, idle", evenly=False, bulk_calls=0),
-    Scene("at random moments, beside a bulk run", evenly=False, bulk_calls=2),
+    Scene("8 a second at random moments, beside a bulk run", evenly=False, bulk_calls=2),
+    Scene("2 a second at random moments, beside a bulk run", evenly=False, bulk_calls=2, rate=2.0),
 )
 
 
@@ -188,21 +192,25 @@ def _sync(path: Path) -> float:
 # ---- one round
 
 
-def play(scene: Scene, seconds: float, seed: int, prefix: tuple[str, ...] = ()) -> Seen:
-    """Play a scene once for so many seconds."""
-    with (
-        tempfile.TemporaryDirectory(prefix="bench-realtime-") as name,
-        counting(ANSWER_AFTER) as server,
-    ):
+def play(
+    scene: Scene,
+    seconds: float,
+    seed: int,
+    *,
+    first: bool = False,
+    prefix: tuple[str, ...] = (),
+) -> Seen:
+    """Play a scene once for so many seconds; `first`: before all other programs of the machine."""
+    with tempfile.TemporaryDirectory(prefix="bench-realtime-") as name:
         folder = Path(name)
         if scene.bulk_calls:
             batches = int(BULK_LIMIT / 60 * (seconds + _BEGIN + _END + 10))
-            url = server.url("bulk")
-            small_batches.prepare(folder, url, BULK_LIMIT, 1, batches, scene.bulk_calls)
-        urls = server.url("bulk"), server.url("realtime")
-        local_worker.lay_out(folder, *urls, BULK_LIMIT, REALTIME_LIMIT)
-        with local_worker.working(folder, prefix=prefix) as worker:
-            return _measured(scene, seconds, seed, folder, server, worker)
+            small_batches.prepare(folder, _LATER, BULK_LIMIT, 1, batches, scene.bulk_calls)
+        with before_others() if first else nullcontext(), counting(ANSWER_AFTER) as server:
+            urls = server.url("bulk"), server.url("realtime")
+            local_worker.lay_out(folder, *urls, BULK_LIMIT, REALTIME_LIMIT)
+            with local_worker.working(folder, prefix=prefix) as worker:
+                return _measured(scene, seconds, seed, folder, server, worker)
 
 
 def _measured(

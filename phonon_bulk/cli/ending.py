@@ -10,8 +10,9 @@ from phonon_bulk.cli.session import Flags, print_json
 from phonon_bulk.config import Settings
 from phonon_bulk.dispatch import Ending, Outcome
 from phonon_bulk.errors import Exit, JournalError, JournalUnusable
+from phonon_bulk.journal import Kind
 from phonon_bulk.journal.books import SqliteBooks
-from phonon_bulk.report.summary import Summary, summarize, to_text
+from phonon_bulk.report.summary import Summary, resuming, summarize, to_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,6 +195,23 @@ def how_to_mend(reason: str, run: int) -> str:
     step = step_to_mend(reason)
     flag = " --flow-id ID" if "flow_id" in step else ""
     return f"{step}, then go on with `phonon-bulk resume {run}{flag}`"
+
+
+def next_step(summary: Summary) -> str | None:
+    """Return what a run that is held waits for, if it waits for a person."""
+    if summary.state == "paused":
+        return f"run {summary.run} is paused: go on with {resuming(summary)}"
+    if summary.state != "stopped":
+        return None
+    reason = summary.reason or ""
+    if summary.kind == Kind.INTAKE and "Invalid Flow ID" in reason:
+        return (
+            "have those who send the calls name the right flow, or correct intake.flow_id; "
+            f"`phonon-bulk cancel {summary.run}` takes back what waits"
+        )
+    if summary.kind == Kind.INTAKE:
+        return f"{step_to_mend(reason)}, then go on with {resuming(summary)}"
+    return f"{how_to_mend(reason, summary.run)} (with --to-worker, a worker sends it)"
 
 
 def step_to_mend(reason: str) -> str:

@@ -10,10 +10,10 @@ from phonon_bulk.cli.resolving import whoever
 from phonon_bulk.config import Settings
 from phonon_bulk.errors import RunError
 from phonon_bulk.jobs import opening
-from phonon_bulk.journal import Control
+from phonon_bulk.journal import Control, Kind
 from phonon_bulk.journal.books import SqliteBooks
 from phonon_bulk.journal.sqlite import SqliteJournal
-from phonon_bulk.report.summary import Summary, summarize
+from phonon_bulk.report.summary import Summary, resuming, summarize
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,10 +42,11 @@ class Held:
         number = summary.run
         under_way = f"; {self.sending:,} calls are under way and end" if self.sending else ""
         if summary.state != "cancelled":
+            no_more = "; its flow takes no calls meanwhile" if summary.kind == Kind.INTAKE else ""
             return (
                 f"run {number} is paused: {summary.accepted:,} calls accepted, "
-                f"{summary.to_send - self.sending:,} kept for later{under_way}. Go on with it: "
-                f"`phonon-bulk resume {number}`"
+                f"{summary.to_send - self.sending:,} kept for later{under_way}{no_more}. Go on "
+                f"with it: {resuming(summary)}"
             )
         # What others hold just now follows as soon as they give it back.
         never = summary.cancelled + summary.to_send - self.sending
@@ -53,6 +54,8 @@ class Held:
             f"run {number} is cancelled: {never:,} calls will never be sent, "
             f"{summary.accepted:,} had been accepted{under_way}"
         )
+        if summary.kind == Kind.INTAKE:
+            text += ". Calls that come in from now on are another run"
         if summary.in_doubt:
             text += (
                 f". {summary.in_doubt:,} calls are in doubt: settle them with "
@@ -65,7 +68,8 @@ def what_it_takes_back(settings: Settings, run: int) -> str:
     """Return what is lost if a run is cancelled. Raises RunError if there is none."""
     with SqliteBooks(settings.journal_path) as books:
         summary = summarize(books, run)
-    left = "" if summary.list_read else ", and the rest of its list is not read yet"
+    read = summary.list_read or summary.kind == Kind.INTAKE
+    left = "" if read else ", and the rest of its list is not read yet"
     return (
         f"run {run} ({summary.campaign}): {summary.to_send:,} calls are still to be sent{left}; "
         f"{summary.accepted:,} were accepted, and stay so"
@@ -103,6 +107,36 @@ async def cancel(settings: Settings, run: int) -> Held:
     return _held(settings, run)
 
 
+def refuse_single_calls(
+    settings: Settings, run: int, flow_id: str | None, *, to_worker: bool
+) -> None:
+    """Raise RunError for a run of single calls that can't go on as it is asked for.
+
+    They come in as long as its day lasts, so a worker alone sends them; and each goes to the flow
+    that is named with it.
+    """
+    with SqliteBooks(settings.journal_path) as books:
+        found = books.run(run)
+    if found.kind is not Kind.INTAKE:
+        return
+    if found.control is Control.CANCELLED:
+        raise RunError(
+            f"run {run} was cancelled, and nothing of it can be sent any more; single calls that "
+            "come in from now on are another run"
+        )
+    if flow_id is not None:
+        raise RunError(
+            f"run {run} is of single calls to the flow {found.flow_id}, and can't go to another. "
+            "Have those who send them name the right flow, or correct intake.flow_id; "
+            f"`phonon-bulk cancel {run}` takes back what waits"
+        )
+    if not to_worker and found.read_at is None:
+        raise RunError(
+            f"run {run} is of single calls, which a worker sends: let it go on with "
+            f"`phonon-bulk resume {run} --to-worker`"
+        )
+
+
 def hand_over(settings: Settings, run: int, flow_id: str | None, *, without_rest: bool) -> Summary:
     """Let a run go on without sending it here. Raises as `opening.job_to_resume` does."""
     # The rest of its list is not read: that is what `submit` and `resume` are for.
@@ -125,7 +159,7 @@ def handed_over(summary: Summary) -> str:
     text = (
         f"run {summary.run} goes on: {summary.to_send:,} calls are sent by a worker on this journal"
     )
-    if summary.state == "reading":
+    if summary.state == "reading" and summary.kind == Kind.LIST:
         text += (
             f". Its list is read up to row {summary.rows:,}: `phonon-bulk submit` with the same "
             "campaign and list reads on"

@@ -5,12 +5,14 @@ from datetime import datetime
 from typing import Any
 
 from phonon_bulk.batch import MAX_CALLS
+from phonon_bulk.call import INDIA
 from phonon_bulk.cli.resolving import whoever
 from phonon_bulk.cli.sending import open_journal
 from phonon_bulk.config import EndpointName, Settings
 from phonon_bulk.errors import JournalUnusable, SettingsError
 from phonon_bulk.jobs.wiring import set_limits
 from phonon_bulk.journal.books import SqliteBooks
+from phonon_bulk.journal.connection import is_there
 from phonon_bulk.report.summary import limit_in_words, limit_of
 from phonon_bulk.schedule import Limits, Rate
 
@@ -57,7 +59,7 @@ def wanted(requests: int | None, calls: int | None, *, lift: bool) -> Limits | N
 
 async def order(settings: Settings, whose: Whose, limits: Limits) -> None:
     """Put limits in force, or lift them, in the name of whoever runs this."""
-    if limits == Limits() and not settings.journal_path.exists():
+    if limits == Limits() and not is_there(settings.journal_path):
         return  # there is nothing to lift
     async with open_journal(settings) as journal:
         await journal.order_limits(
@@ -78,7 +80,7 @@ def look(settings: Settings, whose: Whose) -> dict[str, Any]:
             used = books.is_used(whose.account, whose.endpoint)
             changes = books.limit_changes()
     except JournalUnusable:
-        if settings.journal_path.exists():
+        if is_there(settings.journal_path):
             raise
         rate, used, changes = None, False, []  # nothing was ever sent
     rate = in_force(rate, whose.settings, used=used)
@@ -89,7 +91,7 @@ def look(settings: Settings, whose: Whose) -> dict[str, Any]:
         **limit_of(rate),
         "changes": [
             {
-                "at": datetime.fromtimestamp(change.at).astimezone().isoformat(timespec="seconds"),
+                "at": datetime.fromtimestamp(change.at, INDIA).isoformat(timespec="seconds"),
                 "requests_per_minute": change.limits.requests,
                 "calls_per_minute": change.limits.calls,
                 "why": change.why,

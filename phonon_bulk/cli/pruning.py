@@ -117,9 +117,11 @@ def _refuse(settings: Settings, run: int, days: int, old: list[Old]) -> None:
                 f"{run}` shows how far it is; `resume` ends it, `cancel` takes it back, `resolve` "
                 "settles doubts"
             )
-    since = f"it ended {_date(old[0].ended_at)}" if old else "it was begun since then"
+    when = (
+        f"it counts as ended from {_date(old[0].ended_at)} on" if old else "it was begun since then"
+    )
     raise RunError(
-        f"run {run} did not end more than {days} days ago ({since}; a run ends with the day on "
+        f"run {run} did not end more than {days} days ago ({when}; a run ends with the day on "
         "which its calls were to be made): nothing was deleted"
     )
 

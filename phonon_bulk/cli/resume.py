@@ -62,6 +62,7 @@ def resume(
     flags = Flags(config, journal, json, quiet, log_format, no_uvloop)
     if to_worker:
         settings = flags.settings()
+        holding.refuse_single_calls(settings, run, flow_id, to_worker=True)
         summary = holding.hand_over(settings, run, flow_id, without_rest=without_rest)
         if json:
             print_json(summary.to_dict())
@@ -70,6 +71,7 @@ def resume(
         return
     with attended("resume", str(run), flags, report, ping) as here:
         here.settings, here.run = flags.settings(), run
+        holding.refuse_single_calls(here.settings, run, flow_id, to_worker=False)
         settings, campaign = here.settings, opening.campaign_of(here.settings, run)
         bounds = bounds_of(max_duration, window, campaign.checks.time_zone, here.began)
         bounds.refuse_outside(time.time())

@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Coroutine, Iterator, MutableMapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -106,7 +107,7 @@ def begin_logging(flags: Flags) -> None:
         processors=[
             _without_traceback,
             structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=False),
+            _with_time,
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(
@@ -116,6 +117,17 @@ def begin_logging(flags: Flags) -> None:
         logger_factory=lambda *_: structlog.PrintLogger(sys.stderr),
         cache_logger_on_first_use=False,
     )
+
+
+def _with_time(
+    _logger: object, _level: str, line: MutableMapping[str, Any]
+) -> MutableMapping[str, Any]:
+    """Say when it was, by the machine's zone and with its offset.
+
+    A time without one is taken for UTC by what collects logs, and for India's by who reads them.
+    """
+    line["timestamp"] = datetime.now(UTC).astimezone().isoformat(timespec="microseconds")
+    return line
 
 
 def _without_traceback(

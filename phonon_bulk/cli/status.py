@@ -17,6 +17,7 @@ def status(
     json: Json = False,
 ) -> None:
     """Show how far a run is; without a number, the newest one."""
+    from phonon_bulk.cli.ending import next_step
     from phonon_bulk.cli.session import Flags, print_json
     from phonon_bulk.journal.books import SqliteBooks
     from phonon_bulk.report.summary import newest, summarize, to_text
@@ -28,3 +29,5 @@ def status(
         print_json(summary.to_dict())
     else:
         typer.echo(to_text(summary))
+        if (step := next_step(summary)) is not None:
+            typer.echo(f"phonon-bulk: {step}", err=True)

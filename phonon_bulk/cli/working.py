@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import signal
+import sys
 from collections.abc import AsyncIterator, Callable
 
 import structlog
@@ -29,6 +30,11 @@ _SAME_SIGNAL_SECONDS = 1.0
 _STATUS_EVERY = 5.0
 """Seconds between two lines for `systemctl status`."""
 
+_SWITCH_SECONDS = 0.0005
+"""For which one thread may keep the others from Python. The journal's thread asks for it after each
+statement, and beside a bulk run the event loop would keep it waiting ten times as long by default:
+the slowest of a hundred single calls leaves a quarter sooner so."""
+
 _PATIENCE = 3600.0
 """Seconds; the worker itself sees to it that its tasks end in time."""
 
@@ -52,6 +58,7 @@ async def work(settings: Settings, read_settings: Callable[[], Settings]) -> boo
 
     Raises SettingsError if its door can't be opened so, JournalUnusable if the journal can't be.
     """
+    sys.setswitchinterval(_SWITCH_SECONDS)
     worker, notify, crew = Worker(settings, watched(settings)), Notify(), Crew()
     metrics = Metrics(worker.standing, lambda: look_into(settings.journal_path))
     async with traced(metrics.posted) as posted:

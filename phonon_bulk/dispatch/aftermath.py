@@ -5,7 +5,7 @@ What an answer means is in response.py, what follows from it in retry.py; nothin
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import structlog
 
@@ -17,7 +17,7 @@ from phonon_bulk.dispatch.settling import (
     EXPIRED,
     NOT_FRESH,
     TOO_LATE,
-    by_date,
+    before,
     identifiers_of,
     parts_of,
     settlement_of,
@@ -158,26 +158,30 @@ class Aftermath:
         if claim.replay:
             self._feeder.never_replay(claim.batch)
             return
-        why = (
-            TOO_LATE
-            if self._span.left() <= 0
-            else NOT_FRESH
-            if self._span.is_stale(claim)
-            else None
-        )
-        if why is not None:
-            self._tally.expired += claim.calls
+        past, why = await self._past(claim, calls)
+        self._tally.expired += len(past)
+        if len(past) == claim.calls:
             await self._journal.expire(claim.batch, self._owner, self._span.wall(), why)
             return
-        past, current = by_date(calls, self._span.today())
-        self._tally.expired += len(past)
-        if not current:
-            await self._journal.expire(claim.batch, self._owner, self._span.wall(), EXPIRED)
+        if not past:  # the clock was set back just now
+            await self._journal.release([claim.batch], self._owner)
             return
+        current = sorted(set(range(claim.calls)) - set(past))
         living, expired = parts_of(claim, calls, current, past)
         await self._journal.split(
-            claim, [living], self._owner, self._span.wall(), reason=EXPIRED, expired=expired
+            claim, [living], self._owner, self._span.wall(), reason=why, expired=expired
         )
+
+    async def _past(self, claim: Claim, calls: bytes) -> tuple[Sequence[int], str]:
+        """Return the positions of the calls that it is too late for, and why."""
+        if self._span.left() <= 0:
+            return range(claim.calls), TOO_LATE
+        past = before(calls, self._span.today())
+        if past or not self._span.is_stale(claim.came_at):
+            return past, EXPIRED
+        # Calls that were gathered came at different times, and each has a time of its own.
+        came = await self._journal.arrivals(claim)
+        return [i for i, at in enumerate(came) if self._span.is_stale(at)], NOT_FRESH
 
     async def set_apart_repeated(self, claim: Claim, calls: bytes, repeat: Repeat) -> None:
         """Note a batch that was refused as a repeat; halve one whose twin lives on in parts."""

@@ -12,14 +12,14 @@ import random
 from collections.abc import Callable
 from dataclasses import replace
 from hashlib import sha256
-from typing import TYPE_CHECKING, Self, TypeVar
+from typing import TYPE_CHECKING
 
 import structlog
 
 from phonon_bulk.batch import MAX_CALLS, Head, room_for_calls
 from phonon_bulk.dispatch.aftermath import Aftermath
 from phonon_bulk.dispatch.feeder import Feeder
-from phonon_bulk.dispatch.gathering import Gathered, may_be_gathered
+from phonon_bulk.dispatch.gathering import Gathered, Line, may_be_gathered
 from phonon_bulk.dispatch.health import Health
 from phonon_bulk.dispatch.outcome import Ending, Manner, Outcome, Pace, Posted, Tally, unseen
 from phonon_bulk.dispatch.posting import TOLD_TO_STOP, Poster
@@ -37,6 +37,7 @@ from phonon_bulk.journal import (
     Dash,
     Journal,
     Moment,
+    NewOrder,
     Repeat,
 )
 from phonon_bulk.journal.frozen import thaw, thaw_rows
@@ -47,43 +48,9 @@ from phonon_bulk.schedule import Ask
 if TYPE_CHECKING:  # aiohttp is slow to load, and who only reads a list needs none
     from phonon_bulk.endpoint import Endpoint
 
-T = TypeVar("T")
-
 log = structlog.get_logger("phonon_bulk.dispatch")
 
 _AS_A_LIST = Manner()
-
-
-class _Line:
-    """The place of a worker among those that gather.
-
-    One at a time waits for a slot, and the rest of what waits goes with it. Where nothing is
-    gathered there is no line.
-    """
-
-    def __init__(self, lock: asyncio.Lock | None) -> None:
-        self._lock = lock
-        self._is_in = False
-
-    @property
-    def gathers(self) -> bool:
-        """Whether what waits behind is to be taken along."""
-        return self._is_in
-
-    async def __aenter__(self) -> Self:
-        if self._lock is not None:
-            await self._lock.acquire()
-            self._is_in = True
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        self.leave()
-
-    def leave(self) -> None:
-        """Let the next one in."""
-        if self._is_in and self._lock is not None:
-            self._is_in = False
-            self._lock.release()
 
 
 class Dispatcher:
@@ -126,7 +93,8 @@ class Dispatcher:
         self._dashes: set[asyncio.Task[None]] = set()
         self._ended = asyncio.Event()
         self._health = Health(run, pace.policy, self.tally, self._ended, chance)
-        self._is_running = False
+        self._group: asyncio.TaskGroup | None = None
+        """Where an order that is to leave at once is kept and posted; there while the rest runs."""
         self._outcome = Outcome(Ending.FINISHED)
         self._poster = Poster(
             endpoint,
@@ -171,11 +139,14 @@ class Dispatcher:
                 helpers.create_task(self._renew_leases(), name="leases"),
                 helpers.create_task(self._watch(stop), name="stop"),
             ]
-            self._is_running = True
-            async with asyncio.TaskGroup() as senders:
-                senders.create_task(self._feed(), name="feeder")
-                for number in range(self.pace.workers):
-                    senders.create_task(self._work(), name=f"worker {number + 1}")
+            self._group = helpers
+            try:
+                async with asyncio.TaskGroup() as senders:
+                    senders.create_task(self._feed(), name="feeder")
+                    for number in range(self.pace.workers):
+                        senders.create_task(self._work(), name=f"worker {number + 1}")
+            finally:
+                self._group = None
             if self._dashes:
                 await asyncio.wait(self._dashes)
             for task in aside:
@@ -235,14 +206,14 @@ class Dispatcher:
 
     async def _work(self) -> None:
         while True:
-            line = _Line(self._one_gathers if self._manner.gathers else None)
+            line = Line(self._one_gathers if self._manner.gathers else None)
             async with line:
                 claim = await self._feeder.next()
                 if claim is None:
                     return
                 await self._handle(claim, line)
 
-    async def _handle(self, claim: Claim, line: "_Line") -> None:
+    async def _handle(self, claim: Claim, line: Line) -> None:
         """Send a batch, or give it back."""
         try:
             unsent = claim if self._ended.is_set() else await self._send(claim, line)
@@ -258,7 +229,7 @@ class Dispatcher:
         finally:
             self._feeder.done_with(claim.batch)
 
-    async def _send(self, claim: Claim, line: "_Line") -> Claim | None:
+    async def _send(self, claim: Claim, line: Line) -> Claim | None:
         """Send one batch and settle it; return what was not sent and is to be given back."""
         try:
             thaw_rows(claim.first_row, claim.calls, claim.rows)  # a split may need them
@@ -267,7 +238,7 @@ class Dispatcher:
             await self._aftermath.set_apart_damaged(claim, str(error))
             return None
 
-    async def _send_calls(self, claim: Claim, calls: bytes, line: "_Line") -> Claim | None:
+    async def _send_calls(self, claim: Claim, calls: bytes, line: Line) -> Claim | None:
         while True:
             if self._span.is_past(claim):
                 await self._aftermath.set_apart_past(claim, calls)
@@ -323,37 +294,62 @@ class Dispatcher:
             raise
         return whole, together.calls
 
-    def dash(self, calls: int) -> Dash | None:
+    async def admit(self, order: NewOrder) -> Admitted:
+        """Keep an order of single calls; one that can leave at once is on its way then.
+
+        Whoever keeps it posts it, in a task that this run waits for: whatever is marked as sending
+        is posted or given back, also if the run ends meanwhile or the caller is cancelled. Raises
+        as `Journal.admit` does.
+        """
+        dash = self._dash(order.batch.calls)
+        if dash is None or self._group is None:
+            return await self._journal.admit(order, None, self._clock)
+        kept: asyncio.Future[Admitted] = asyncio.get_running_loop().create_future()
+        task = self._group.create_task(self._keep_and_post(order, dash, kept), name="dash")
+        self._dashes.add(task)
+        task.add_done_callback(self._dashes.discard)
+        await asyncio.wait([kept])
+        return kept.result()
+
+    def _dash(self, calls: int) -> Dash | None:
         """Return how so many calls are sent in the breath in which they are kept; None if not now.
 
         Whoever came first goes first, and an endpoint that fails is left alone.
         """
         busy = self._poster.waiting or not self._feeder.is_empty
-        going = self._is_running and not self._ended.is_set()
-        if self._ask is None or not going or self._health.failing or busy:
+        if self._ask is None or self._ended.is_set() or self._health.failing or busy:
             return None
         ask = replace(self._ask, wants=(calls,))
-        return Dash(ask, self._owner, self._head.digest(0), self.pace.lease)
+        return Dash(ask, self._owner, self._head.digest, self.pace.lease)
 
-    async def deliver(self, admitted: Admitted) -> None:
-        """Post an order that was marked as sending when it was kept, and settle it."""
-        task = asyncio.create_task(self._deliver(admitted), name="dash")
-        self._dashes.add(task)
-        task.add_done_callback(self._dashes.discard)
-        await asyncio.shield(task)
-
-    async def _deliver(self, admitted: Admitted) -> None:
-        claim, marked = admitted.claim, admitted.marked_at
-        if claim is None or marked is None:
-            return
+    async def _keep_and_post(
+        self, order: NewOrder, dash: Dash, kept: "asyncio.Future[Admitted]"
+    ) -> None:
         try:
-            calls, sent_at = thaw(claim.body), _now()
+            admitted = await self._journal.admit(order, dash, self._clock)
+        except asyncio.CancelledError:
+            kept.cancel()
+            raise
+        except Exception as error:  # noqa: BLE001 - it is for whoever waits
+            kept.set_exception(error)
+            return
+        kept.set_result(admitted)
+        if admitted.claim is not None and admitted.marked_at is not None:
+            await self._post_kept(admitted, admitted.claim, admitted.marked_at)
+
+    async def _post_kept(self, admitted: Admitted, claim: Claim, marked_at: Moment) -> None:
+        """Post an order that was marked as sending when it was kept, and settle it."""
+        try:
+            calls = thaw(claim.body)
+            wait = admitted.slot - self._clock().steady
+            if wait > 0:  # not to sleep spares a turn of the loop, which may be a busy one
+                await asyncio.sleep(wait)
+            sent_at = _now()
             if self._ended.is_set():
                 answer = Answer(Verdict.HELD_BACK, TOLD_TO_STOP)
             else:
-                await asyncio.sleep(max(0.0, admitted.slot - self._clock().steady))
                 until = admitted.slot + admitted.life
-                answer = await self._poster.post(claim, calls, until, marked.steady)
+                answer = await self._poster.post(claim, calls, until, marked_at.steady, here=True)
             await self._aftermath.conclude(claim, calls, answer, sent_at)
         except TransitionError:
             log.warning("batch.lease_lost", run=claim.run, batch=claim.batch)

@@ -3,8 +3,10 @@
 What was never sent may be put together, and only that: bytes that have left are frozen.
 """
 
+import asyncio
 from collections.abc import Callable
 from datetime import date
+from typing import Self
 
 from phonon_bulk.batch import MAX_CALLS, Batch
 from phonon_bulk.dispatch.feeder import Feeder
@@ -71,3 +73,36 @@ class Gathered:
 
     def _in_order(self) -> list[tuple[Claim, bytes]]:
         return sorted(self._taken, key=lambda taken: taken[0].first_row)
+
+
+class Line:
+    """The place of a worker among those that gather.
+
+    One at a time waits for a slot, and the rest of what waits goes with it. Where nothing is
+    gathered there is no line.
+    """
+
+    def __init__(self, lock: asyncio.Lock | None) -> None:
+        """Stand in the line behind `lock`, or in none."""
+        self._lock = lock
+        self._is_in = False
+
+    @property
+    def gathers(self) -> bool:
+        """Whether what waits behind is to be taken along."""
+        return self._is_in
+
+    async def __aenter__(self) -> Self:
+        if self._lock is not None:
+            await self._lock.acquire()
+            self._is_in = True
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self.leave()
+
+    def leave(self) -> None:
+        """Let the next one in."""
+        if self._is_in and self._lock is not None:
+            self._is_in = False
+            self._lock.release()

@@ -53,7 +53,7 @@ class Poster:
         self._ended = ended
         self._fail = fail
         self._chance = chance
-        self._posts: set[asyncio.Task[Answer]] = set()
+        self._posts: set[asyncio.Task[Any]] = set()
         self._waits: set[asyncio.Task[float]] = set()
         self._aborted = False
         self.waiting = 0
@@ -72,13 +72,17 @@ class Poster:
         for post in self._posts:
             post.cancel()
 
-    async def post(self, claim: Claim, calls: bytes, granted: float, marked_at: float) -> Answer:
+    async def post(
+        self, claim: Claim, calls: bytes, granted: float, marked_at: float, *, here: bool = False
+    ) -> Answer:
         """Post a batch that was marked as sending at `marked_at`, with a slot until `granted`.
 
-        Both are of the journal's own time. A "too many" is told to all processes first.
+        Both are of the journal's own time. A "too many" is told to all processes first. With `here`
+        it is done in the task that calls, which is there for nothing else and which `abort` may
+        cancel: another task would leave a turn of the loop later, and that may be a busy one.
         """
         self._tally.requests += 1
-        answer = await self._post(claim, calls, granted, marked_at)
+        answer = await self._post(claim, calls, granted, marked_at, here=here)
         if answer.verdict is Verdict.THROTTLED:
             answer = await self._held_back(answer, marked_at)
         return answer
@@ -109,7 +113,9 @@ class Poster:
         except TimeoutError:
             return None
 
-    async def _post(self, claim: Claim, calls: bytes, slot: float, marked_at: float) -> Answer:
+    async def _post(
+        self, claim: Claim, calls: bytes, slot: float, marked_at: float, *, here: bool
+    ) -> Answer:
         """Post a batch that is marked as sending, with another slot if its own has grown stale."""
 
         async def held() -> bool:
@@ -124,7 +130,8 @@ class Poster:
         if self._aborted:
             return Answer(Verdict.HELD_BACK, TOLD_TO_STOP)
         post = self._endpoint.post(self._head.body(calls, claim.variant), held)
-        answer = await self._until_cancelled(post, self._posts)
+        cut_short = self._until_aborted(post) if here else self._until_cancelled(post, self._posts)
+        answer = await cut_short
         return answer or Answer(Verdict.LOST, "told to stop before the answer came")
 
     async def _held_back(self, answer: Answer, marked_at: float) -> Answer:
@@ -137,6 +144,21 @@ class Poster:
         except JournalError as error:
             self._fail(error)
             return answer
+
+    async def _until_aborted(self, work: Coroutine[Any, Any, T]) -> T | None:
+        """Do `work` in the present task; return None if `abort` has cancelled it."""
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101 - this is a coroutine
+        self._posts.add(task)
+        try:
+            return await work
+        except asyncio.CancelledError:
+            if not self._aborted:
+                raise
+            task.uncancel()
+            return None
+        finally:
+            self._posts.discard(task)
 
     async def _until_cancelled(
         self, work: Coroutine[Any, Any, T], among: set[asyncio.Task[T]]

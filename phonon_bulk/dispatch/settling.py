@@ -59,11 +59,10 @@ def identifiers_of(answer: Answer, calls: bytes) -> list[str]:
     return [call["client-identifier"] for call in orjson.loads(b"[" + calls + b"]")]
 
 
-def by_date(calls: bytes, today: str) -> tuple[Sequence[int], Sequence[int]]:
-    """Return the positions of the calls whose start date is past, and of the others."""
+def before(calls: bytes, today: str) -> Sequence[int]:
+    """Return the positions of the calls whose start date is past."""
     dates = [start_date(call).isoformat() for call in orjson.loads(b"[" + calls + b"]")]
-    past = [i for i, day in enumerate(dates) if day < today]
-    return past, [i for i, day in enumerate(dates) if day >= today]
+    return [i for i, day in enumerate(dates) if day < today]
 
 
 def parts_of(claim: Claim, calls: bytes, *positions: Sequence[int]) -> list[FrozenBatch]:

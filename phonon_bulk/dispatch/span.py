@@ -36,11 +36,12 @@ class Span:
         """Say whether it is too late to send a batch, or to send it again."""
         if claim.replay and claim.doubted is not None and not self._young(claim.doubted):
             return True
-        return self.left() <= 0 or claim.start_date < self.today() or self.is_stale(claim)
+        stale = self.is_stale(claim.came_at)
+        return self.left() <= 0 or claim.start_date < self.today() or stale
 
-    def is_stale(self, claim: Claim) -> bool:
-        """Say whether a single call has waited for too long."""
-        return claim.came_at is not None and self.wall() - claim.came_at > self._fresh_for
+    def is_stale(self, came_at: float | None) -> bool:
+        """Say whether a single call that came in then has waited for too long; a list's has not."""
+        return came_at is not None and self.wall() - came_at > self._fresh_for
 
     def _young(self, doubted: Moment) -> bool:
         now, within = self.clock(), self._replay_within

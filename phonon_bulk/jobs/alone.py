@@ -14,6 +14,7 @@ from phonon_bulk.config import Campaign, Settings
 from phonon_bulk.errors import NotNowError
 from phonon_bulk.journal import AtWork, Books
 from phonon_bulk.journal.books import SqliteBooks
+from phonon_bulk.journal.connection import is_there
 
 PATIENCE = 5.0
 """Seconds for which one waits for another that began later to give up."""
@@ -63,7 +64,7 @@ def to_yield_to(all_there: list[AtWork], owner: str) -> AtWork | None:
 
 
 def _look(settings: Settings, campaign: Campaign) -> list[AtWork]:
-    if not settings.journal_path.exists():
+    if not is_there(settings.journal_path):
         return []
     with SqliteBooks(settings.journal_path) as books:
         return at_work_on(books, campaign)

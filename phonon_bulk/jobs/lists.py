@@ -17,6 +17,7 @@ from phonon_bulk.config import Campaign, Once, Settings
 from phonon_bulk.errors import JournalError, ListError, RunError
 from phonon_bulk.journal import Run, identity_of
 from phonon_bulk.journal.books import SqliteBooks
+from phonon_bulk.journal.connection import is_there
 from phonon_bulk.runner import Reading
 from phonon_bulk.source.files import find_files, mark_now
 
@@ -76,7 +77,7 @@ def known_run(settings: Settings, campaign: Campaign, given: Sequence[str]) -> i
     """
     paths = list(given) or list(campaign.paths)
     elsewhere = any(path == "-" or "://" in path for path in paths)
-    if not paths or elsewhere or not settings.journal_path.exists():
+    if not paths or elsewhere or not is_there(settings.journal_path):
         return None
     try:
         marks = {str(file.absolute()): list(mark_now(file)) for file in find_files(paths).files}
@@ -131,7 +132,7 @@ def placed_before(
     They are those of earlier runs of the campaign, as far back as it says, and of this run itself
     as far as its list was read (`after_row`). Opens the journal when the first is asked for.
     """
-    if not settings.journal_path.exists():
+    if not is_there(settings.journal_path):
         return
     by, days = campaign.checks.duplicates_by, campaign.checks.duplicates_days
     with SqliteBooks(settings.journal_path) as books:

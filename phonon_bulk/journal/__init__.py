@@ -188,7 +188,8 @@ class Journal(Protocol):
         """Replace a batch by `parts`, which become ready, and `expired`, which is that.
 
         Every call of the batch must be in exactly one of them. With `answered` the batch was
-        sending, and this is what came back; without, it was claimed.
+        sending, and this is what came back; without, it was claimed. A part of single calls came
+        in when the first of them did.
         """
 
     async def doubts(
@@ -265,7 +266,8 @@ class Journal(Protocol):
         """Keep an order of single calls, or return the one that was kept with its key before.
 
         With `dash`, and if no other batch of its run is ready and a slot can be had, its batch is
-        marked as sending in the same breath. Raises RunError if the run takes no calls any more.
+        marked as sending in the same breath. Raises RunError if the run takes no calls any more:
+        its day is over, or it was taken back.
         """
 
     async def gather(
@@ -278,8 +280,11 @@ class Journal(Protocol):
     ) -> Claim:
         """Put claimed batches that were never sent into one, which is claimed in their place."""
 
-    async def waiting(self, run: int) -> int:
-        """Return how many calls of a run are not sent yet."""
+    async def arrivals(self, claim: Claim) -> list[float]:
+        """Return when each call of a batch of single calls came in, in the order of their rows.
+
+        In seconds since the epoch. Calls that were gathered came at different times.
+        """
 
     async def amend(self, run: int, flow_id: str, not_after: float | None) -> None:
         """Send what is still to be sent of a run to this flow, and until this moment."""
@@ -431,7 +436,13 @@ class Books(Protocol):
         """
 
     def stopped(self, today: str) -> dict[int, str]:
-        """Return why runs are stopped of which something could be sent today or later."""
+        """Return why runs are stopped of which something could be sent today or later.
+
+        That is told from the first and the last hundred of their batches.
+        """
+
+    def waiting(self, runs: Sequence[int]) -> int:
+        """Return how many calls of some runs are not answered yet, doubts apart."""
 
     def open_intakes(self) -> list[Run]:
         """Return the runs that take single calls."""
@@ -440,7 +451,11 @@ class Books(Protocol):
         """Return those of some batches whose calls all have come to an end, or are in doubt."""
 
     def version(self) -> int:
-        """Return a number that is another one as soon as something has changed."""
+        """Return a number that is another one as soon as something has changed.
+
+        Raises JournalError if another file, or none, is where the journal was opened: what is
+        written would be lost with it.
+        """
 
     def backlog(self) -> list[Backlog]:
         """Return what is not settled yet, by account and endpoint."""

@@ -61,6 +61,15 @@ def is_dead(path: Path, owner: str) -> bool:
     return _is_left_behind(sign_file(path, owner))
 
 
+def is_gone(path: Path, owner: str) -> bool:
+    """Say whether `owner` has ended, as far as work is concerned that nobody takes over.
+
+    A living process has a sign, so one without any has ended: its sign was swept away, or did not
+    come along when the journal was restored from a copy.
+    """
+    return not sign_file(path, owner).exists() or is_dead(path, owner)
+
+
 def _is_left_behind(file: Path) -> bool:
     try:
         descriptor = os.open(file, os.O_RDWR)

@@ -12,7 +12,7 @@ import orjson
 
 from phonon_bulk.batch import State
 from phonon_bulk.call import LeftOut, LeftOutRow
-from phonon_bulk.errors import DamagedBodyError, RunError
+from phonon_bulk.errors import DamagedBodyError, JournalError, RunError
 from phonon_bulk.journal import (
     AtWork,
     Backlog,
@@ -26,7 +26,7 @@ from phonon_bulk.journal import (
     SettledBatch,
     buckets,
 )
-from phonon_bulk.journal.alive import is_dead
+from phonon_bulk.journal.alive import is_gone
 from phonon_bulk.journal.clock import read_clock
 from phonon_bulk.journal.connection import connect_to_read, explain
 from phonon_bulk.journal.frozen import thaw, thaw_rows
@@ -45,6 +45,7 @@ class SqliteBooks:
         """Open the journal at `path`; see `connection.connect_to_read` for what is raised."""
         self.path = path
         self._connection = connect_to_read(path)
+        self._place = _place(path)
 
     def __enter__(self) -> Self:
         return self
@@ -173,7 +174,7 @@ class SqliteBooks:
     def at_work(self) -> list[AtWork]:
         """See `Books`."""
         rows = [AtWork(**dict(row)) for row in self._rows("at_work")]
-        return [one for one in rows if not is_dead(self.path, one.owner)]
+        return [one for one in rows if not is_gone(self.path, one.owner)]
 
     def order(self, number: str) -> Order | None:
         """See `Books`."""
@@ -204,6 +205,11 @@ class SqliteBooks:
         """See `Books`."""
         return {row["id"]: row["reason"] or "" for row in self._rows("stopped", today=today)}
 
+    def waiting(self, runs: Sequence[int]) -> int:
+        """See `Books`."""
+        (row,) = self._rows("waiting", runs=orjson.dumps(list(runs)).decode())
+        return int(row["calls"])
+
     def open_intakes(self) -> list[Run]:
         """See `Books`."""
         return [_run(row) for row in self._rows("open_intakes")]
@@ -215,12 +221,20 @@ class SqliteBooks:
 
     def version(self) -> int:
         """See `Books`."""
-        return int(self._connection.execute("PRAGMA data_version").fetchone()[0])
+        if _place(self.path) != self._place:
+            raise JournalError(
+                f"the journal {self.path} was moved away or replaced while it was in use: put back"
+                " the file that was there, with its -wal"
+            )
+        try:
+            return int(self._connection.execute("PRAGMA data_version").fetchone()[0])
+        except sqlite3.Error as error:
+            raise explain(error, self.path) from None
 
     def backlog(self) -> list[Backlog]:
         """See `Books`."""
         found: dict[tuple[str, str], Backlog] = {}
-        for row in self._connection.execute(SQL["backlog"]):
+        for row in self._rows("backlog"):
             of = (row["account"], row["endpoint"])
             one = found.setdefault(of, Backlog(*of, {}, {}, None))
             state = State(row["state"])
@@ -272,6 +286,15 @@ class SqliteBooks:
                 yield row
         except sqlite3.Error as error:
             raise explain(error, self.path) from None
+
+
+def _place(path: Path) -> tuple[int, int] | None:
+    """Return by which the system knows the file at a path; None if there is none."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _thawed(frame: bytes | None) -> bytes | None:

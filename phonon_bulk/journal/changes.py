@@ -121,9 +121,16 @@ def _insert_batch(
         "state": State.EXPIRED if expired else State.READY,
         "settled_at": settled_at,
         "reason": reason,
+        "came_at": None if parent is None else arrival(db, run, batch.first_row),
     }
     number = execute(db, "insert_batch", values).fetchone()[0]
     execute(db, "insert_body", {**values, "batch": number})
+
+
+def arrival(db: Connection, run: int, row: int) -> float | None:
+    """Return when a single call came in, by its row; None for the rows of a list."""
+    found: float | None = execute(db, "arrival", {"run": run, "row": row}).fetchone()["came_at"]
+    return found
 
 
 def finish_reading(db: Connection, run: int, now: float, *, whole: bool) -> None:

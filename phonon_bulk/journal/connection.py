@@ -73,12 +73,20 @@ def unusable(error: OSError | sqlite3.Error, path: Path) -> JournalUnusable:
     )
 
 
+def is_there(path: Path) -> bool:
+    """Say whether there is a journal. Raises JournalUnusable if that can't be seen."""
+    try:
+        return path.exists()
+    except OSError as error:  # in another user's folder, for one
+        raise unusable(error, path) from None
+
+
 def connect_to_read(path: Path) -> sqlite3.Connection:
     """Open an existing journal for reading only.
 
     Raises JournalUnusable as `connect` does, and if there is no such file.
     """
-    if not path.exists():
+    if not is_there(path):
         raise JournalUnusable(
             f"there is no journal at {path}: nothing was submitted with these settings yet "
             "(is --journal, or `journal` in phonon-bulk.toml, the one you mean?)"
@@ -93,7 +101,7 @@ def is_current(path: Path) -> bool:
 
     Raises JournalUnusable if it can't be opened, is no journal, or is of a newer version.
     """
-    if not path.exists():
+    if not is_there(path):
         return False
     try:
         connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)

@@ -11,7 +11,7 @@ from typing import Any
 import orjson
 
 from phonon_bulk.errors import RunError
-from phonon_bulk.journal.alive import is_dead
+from phonon_bulk.journal.alive import is_gone
 from phonon_bulk.journal.changes import execute, run_of
 from phonon_bulk.journal.records import Control, DueRun
 
@@ -51,9 +51,9 @@ def end_work(db: Connection, run: int, owner: str, what: str) -> None:
 
 
 def forget_dead(db: Connection, path: Path) -> None:
-    """Forget the work of processes that are known to have ended."""
+    """Forget the work of processes that have ended."""
     for row in execute(db, "workers", {}).fetchall():
-        if is_dead(path, row["owner"]):
+        if is_gone(path, row["owner"]):
             execute(db, "forget_work", {"owner": row["owner"]})
 
 

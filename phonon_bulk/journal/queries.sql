@@ -25,11 +25,11 @@ UPDATE run
 UPDATE run SET read_at = :now, whole = :whole WHERE id = :run AND read_at IS NULL;
 
 -- name: insert_batch
--- Born ready; or expired, when it is the part of a split batch whose start date has passed.
+-- Born ready; or expired, when it is the part of a split batch that it is too late for.
 INSERT INTO batch (run, parent, first_row, calls, size, start_date, sha256, variant, state,
-                   settled_at, reason)
+                   settled_at, reason, came_at)
 VALUES (:run, :parent, :first_row, :calls, :size, :start_date, :sha256,
-        (SELECT variant FROM run WHERE id = :run), :state, :settled_at, :reason)
+        (SELECT variant FROM run WHERE id = :run), :state, :settled_at, :reason, :came_at)
 RETURNING id;
 
 -- name: insert_body
@@ -151,7 +151,7 @@ UPDATE run SET control = 'cancelled', reason = :reason, cancelled_at = :now
 
 -- name: cancel_ready
 -- What others hold meanwhile follows when they give it back: a trigger of schema 5 sees to it.
-UPDATE batch SET state = 'cancelled', settled_at = :now, reason = :reason
+UPDATE batch SET state = 'cancelled', not_before = 0, settled_at = :now, reason = :reason
  WHERE run = :run AND state = 'ready'
 RETURNING calls;
 
@@ -254,19 +254,40 @@ DELETE FROM at_work WHERE owner = :owner;
 
 -- name: due_runs
 -- Runs that are to go on and have something to do now: a batch that is ready, a doubt that may be
--- replayed, a lease that was lost.
+-- replayed, a lease that was lost. The three indexes hold only what is open, and are hopped through
+-- from run to run: thousands of runs may be over, and one may have millions of batches.
+WITH RECURSIVE
+ready (run) AS (
+    SELECT min(run) FROM batch INDEXED BY batch_ready WHERE state = 'ready'
+    UNION ALL
+    SELECT (SELECT min(run) FROM batch INDEXED BY batch_ready
+             WHERE state = 'ready' AND run > ready.run) FROM ready WHERE run IS NOT NULL),
+doubted (run) AS (
+    SELECT min(run) FROM batch INDEXED BY batch_in_doubt WHERE state = 'in_doubt'
+    UNION ALL
+    SELECT (SELECT min(run) FROM batch INDEXED BY batch_in_doubt
+             WHERE state = 'in_doubt' AND run > doubted.run) FROM doubted WHERE run IS NOT NULL),
+held (run) AS (
+    SELECT min(run) FROM batch INDEXED BY batch_leased WHERE state IN ('claimed', 'sending')
+    UNION ALL
+    SELECT (SELECT min(run) FROM batch INDEXED BY batch_leased
+             WHERE state IN ('claimed', 'sending') AND run > held.run)
+      FROM held WHERE run IS NOT NULL)
 SELECT id AS run, account, endpoint, flow_id, definition, not_after, kind FROM run
- WHERE control = 'go' AND (
-    EXISTS (SELECT 1 FROM batch INDEXED BY batch_ready
-             WHERE batch.run = run.id AND state = 'ready' AND not_before <= :now)
-    OR EXISTS (SELECT 1 FROM batch INDEXED BY batch_in_doubt
-                WHERE batch.run = run.id AND state = 'in_doubt' AND not_before <= :now
-                  AND doubted_at > :since
-                  AND coalesce(doubted_steady, doubted_at) > :steady_since
-                  AND start_date >= :today)
-    OR EXISTS (SELECT 1 FROM batch INDEXED BY batch_leased
-                WHERE batch.run = run.id AND state IN ('claimed', 'sending')
-                  AND lease_until <= :now))
+ WHERE control = 'go' AND id IN (
+    SELECT run FROM ready WHERE EXISTS (
+        SELECT 1 FROM batch INDEXED BY batch_ready
+         WHERE batch.run = ready.run AND state = 'ready' AND not_before <= :now)
+    UNION
+    SELECT run FROM doubted WHERE EXISTS (
+        SELECT 1 FROM batch INDEXED BY batch_in_doubt
+         WHERE batch.run = doubted.run AND state = 'in_doubt' AND not_before <= :now
+           AND doubted_at > :since AND coalesce(doubted_steady, doubted_at) > :steady_since
+           AND start_date >= :today)
+    UNION
+    SELECT run FROM held WHERE EXISTS (
+        SELECT 1 FROM batch INDEXED BY batch_leased
+         WHERE batch.run = held.run AND state IN ('claimed', 'sending') AND lease_until <= :now))
  ORDER BY id;
 
 -- name: next_due
@@ -291,7 +312,7 @@ SELECT id, run, batch, came_at, request FROM intake WHERE id = :id;
 
 -- name: count_single
 UPDATE run SET rows = rows + :calls, calls = calls + :calls
- WHERE id = :run AND kind = 'intake' AND read_at IS NULL
+ WHERE id = :run AND kind = 'intake' AND read_at IS NULL AND control <> 'cancelled'
 RETURNING rows;
 
 -- name: insert_single
@@ -331,15 +352,31 @@ UPDATE batch
 
 -- name: waiting
 SELECT coalesce((SELECT sum(calls) FROM batch INDEXED BY batch_ready
-                  WHERE run = :run AND state = 'ready'), 0)
+                  WHERE run IN (SELECT value FROM json_each(:runs)) AND state = 'ready'), 0)
      + coalesce((SELECT sum(calls) FROM batch INDEXED BY batch_leased
-                  WHERE run = :run AND state IN ('claimed', 'sending')), 0);
+                  WHERE run IN (SELECT value FROM json_each(:runs))
+                    AND state IN ('claimed', 'sending')), 0) AS calls;
+
+-- name: arrival
+-- When a single call came in, by its row: an order's rows follow one another, and what its calls
+-- were gathered into begins with them or with earlier ones.
+SELECT came_at FROM batch INDEXED BY batch_by_row
+ WHERE run = :run AND first_row <= :row AND parent IS NULL
+ ORDER BY first_row DESC, id LIMIT 1;
 
 -- name: stopped
+-- The first and the last of what is ready tell whether anything of it is not past: all of a list
+-- has one date mostly, and may be a hundred thousand batches.
 SELECT id, reason FROM run
- WHERE control = 'stopped' AND EXISTS (
-    SELECT 1 FROM batch INDEXED BY batch_ready
-     WHERE batch.run = run.id AND state = 'ready' AND start_date >= :today)
+ WHERE control = 'stopped' AND (
+    EXISTS (SELECT 1 FROM (
+        SELECT start_date FROM batch INDEXED BY batch_ready
+         WHERE batch.run = run.id AND state = 'ready' ORDER BY first_row, id LIMIT 100)
+     WHERE start_date >= :today)
+    OR EXISTS (SELECT 1 FROM (
+        SELECT start_date FROM batch INDEXED BY batch_ready
+         WHERE batch.run = run.id AND state = 'ready' ORDER BY first_row DESC, id DESC LIMIT 100)
+     WHERE start_date >= :today))
  ORDER BY id;
 
 -- name: open_intakes
@@ -392,8 +429,14 @@ SELECT min(lease_until) AS lease_until FROM batch INDEXED BY batch_leased
  WHERE run = :run AND state IN ('claimed', 'sending');
 
 -- name: next_ready
-SELECT min(not_before) AS not_before FROM batch INDEXED BY batch_ready
- WHERE run = :run AND state = 'ready';
+-- Of what is ready little is put off.
+SELECT min(at) AS not_before FROM (
+    SELECT 0.0 AS at WHERE EXISTS (
+        SELECT 1 FROM batch INDEXED BY batch_ready
+         WHERE run = :run AND state = 'ready' AND not_before <= 0)
+    UNION ALL
+    SELECT min(not_before) FROM batch INDEXED BY batch_put_off
+     WHERE state = 'ready' AND not_before > 0 AND run = :run);
 
 -- name: run
 SELECT * FROM run WHERE id = :run;
@@ -689,8 +732,9 @@ UPDATE body SET calls = x'' WHERE batch = ?;
 DELETE FROM answer WHERE batch = ?;
 
 -- name: forget_hash
--- All numbers there are can be tried against the hash of a single call.
-UPDATE batch SET sha256 = randomblob(32) WHERE id = ?;
+-- All numbers there are can be tried against the hash of a single call. What takes its place is
+-- another for each batch, and stands in order: thousands at chance would touch all of the index.
+UPDATE batch SET sha256 = CAST(printf('%032d', id) AS BLOB) WHERE id = ?;
 
 -- name: next_left_out
 SELECT max(row) AS last, sum(length(fields) + length(contact_numbers)

@@ -1,6 +1,6 @@
 """What the journal takes and hands out: runs, claims, settlements, counts."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from hashlib import sha256
@@ -167,7 +167,8 @@ class Dash:
     ask: Ask
     """For a slot; it wants one request with the order's calls."""
     owner: str
-    head_sha256: bytes
+    digest: Callable[[int], bytes]
+    """The SHA-256 of what stands before the calls, by the variant of the batch."""
     lease: float
     """Seconds."""
 

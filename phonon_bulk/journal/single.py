@@ -10,9 +10,9 @@ from dataclasses import replace
 from phonon_bulk.batch import State
 from phonon_bulk.errors import RunError, TransitionError
 from phonon_bulk.journal import buckets
-from phonon_bulk.journal.changes import claim_with_body, execute, send
+from phonon_bulk.journal.changes import arrival, claim_with_body, execute, send
 from phonon_bulk.journal.clock import Moment
-from phonon_bulk.journal.frozen import FrozenBatch
+from phonon_bulk.journal.frozen import FrozenBatch, thaw_rows
 from phonon_bulk.journal.records import Admitted, Claim, Dash, NewOrder, Order, Repeat
 
 Connection = sqlite3.Connection
@@ -90,7 +90,7 @@ def _dashed(db: Connection, admitted: Admitted, dash: Dash, now: Moment) -> Admi
     if row is None:  # its run was stopped, or taken back
         return admitted
     claim = claim_with_body(db, row)
-    sent = send(db, claim, dash.head_sha256, dash.owner, now, dash.lease)
+    sent = send(db, claim, dash.digest(claim.variant), dash.owner, now, dash.lease)
     if isinstance(sent, Repeat):
         if sent.halve:
             execute(db, "release", {"batch": order.batch, "owner": dash.owner})
@@ -120,9 +120,10 @@ def gather(
     return claim_with_body(db, row)
 
 
-def waiting(db: Connection, run: int) -> int:
-    """Return how many calls of a run are not sent yet."""
-    return int(execute(db, "waiting", {"run": run}).fetchone()[0])
+def arrivals(db: Connection, claim: Claim) -> list[float]:
+    """Return when each call of a batch of single calls came in, in the order of their rows."""
+    rows = thaw_rows(claim.first_row, claim.calls, claim.rows)
+    return [arrival(db, claim.run, row) or 0.0 for row in rows]
 
 
 def order_of(row: sqlite3.Row) -> Order:

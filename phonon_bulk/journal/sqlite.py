@@ -200,6 +200,7 @@ class SqliteJournal:
     async def end_work(self, run: int, what: str) -> None:
         """See `Journal`."""
         await self._writer.do(lambda db: control.end_work(db, run, self.owner, what))
+        self._appended.pop(run, None)  # a process that is always there comes by many runs
 
     async def beat(self, now: float) -> None:
         """See `Journal`."""
@@ -234,9 +235,9 @@ class SqliteJournal:
             lambda db: single.gather(db, members, whole, owner, now, lease)
         )
 
-    async def waiting(self, run: int) -> int:
+    async def arrivals(self, claim: Claim) -> list[float]:
         """See `Journal`."""
-        return await self._writer.do(lambda db: single.waiting(db, run))
+        return await self._writer.do(lambda db: single.arrivals(db, claim))
 
     async def amend(self, run: int, flow_id: str, not_after: float | None) -> None:
         """See `Journal`."""

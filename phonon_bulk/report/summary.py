@@ -7,7 +7,7 @@ from typing import Any
 from phonon_bulk.batch import State
 from phonon_bulk.call import INDIA
 from phonon_bulk.errors import Exit, PhononBulkError, RunError
-from phonon_bulk.journal import AtWork, Books, Control, Run, RunCounts
+from phonon_bulk.journal import AtWork, Books, Control, Kind, Run, RunCounts
 from phonon_bulk.schedule import Limits, Rate
 
 _REASONS = 10
@@ -21,8 +21,8 @@ class Summary:
     run: int
     campaign: str
     state: str
-    """`reading`, `sending` (or waiting to be sent), `paused`, `stopped`, `cancelled`, `in_doubt`
-    (only doubts are left), `done`."""
+    """`reading` (of single calls: more may come), `sending` (or waiting to be sent), `paused`,
+    `stopped`, `cancelled`, `in_doubt` (only doubts are left), `done`."""
     rows: int
     rejected: int
     suppressed: int
@@ -54,6 +54,8 @@ class Summary:
     """When its contact data was deleted (`prune`), ISO 8601 at +05:30; None if it was not."""
     limit: dict[str, Any] | None = None
     """The limit of its endpoint, and what of it is used now; see `limit_of`."""
+    kind: str = Kind.LIST
+    """Where its rows come from: `list`, or `intake` for the single calls of a day to a flow."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return the summary for `--json`."""
@@ -168,6 +170,7 @@ def add_up(run: Run, counts: RunCounts, seconds: float, reasons: list[dict[str, 
         reason=run.reason,
         reasons=reasons,
         pruned_at=None if run.pruned_at is None else _date(run.pruned_at),
+        kind=run.kind,
     )
 
 
@@ -221,7 +224,7 @@ def to_text(summary: Summary) -> str:
         if (value := getattr(summary, name))
     ]
     lines += sum_lines("calls", summary.calls, states)
-    if not summary.list_read:
+    if not summary.list_read and summary.kind == Kind.LIST:
         rest = "resume reads on" if summary.state != "done" else "the rest was given up"
         lines += ["", f"  the list is read up to row {summary.rows:,} only; {rest}"]
     lines += ["", f"  {_figures(summary)}"]
@@ -235,9 +238,12 @@ def to_text(summary: Summary) -> str:
     return "\n".join(lines)
 
 
+_OPEN = "single calls of a day, more may come"
+
+
 def _in_words(summary: Summary) -> str:
     words = {
-        "reading": "its list is not read to the end",
+        "reading": "its list is not read to the end" if summary.kind == Kind.LIST else _OPEN,
         "sending": "calls are still to be sent",
         "stopped": f"stopped: {summary.reason}",
         "in_doubt": "finished but for calls in doubt",
@@ -264,13 +270,28 @@ def _figures(summary: Summary) -> str:
 def _at_work(summary: Summary) -> str:
     """Return who is at work on a run that is to go on."""
     if not summary.at_work:
+        if summary.kind != Kind.LIST:
+            return "no worker is at work on it: start `phonon-bulk worker`"
         rest = f"a worker, or `phonon-bulk resume {summary.run}`, goes on with it"
         return f"nobody is at work on it: {rest}"
     parts = []
     for one in summary.at_work:
         since = datetime.fromtimestamp(one["since"], INDIA)
-        parts.append(f"process {one['pid']} on {one['host']} {one['what']} since {since:%H:%M}")
+        parts.append(
+            f"process {one['pid']} on {one['host']} {one['what']} since {since:%H:%M} (India)"
+        )
     return "; ".join(parts)
+
+
+def resuming(summary: Summary) -> str:
+    """Return the command with which a run goes on that is paused or stopped.
+
+    Single calls come in as long as the day lasts: only a worker can send them.
+    """
+    command = f"phonon-bulk resume {summary.run}"
+    if summary.kind == Kind.INTAKE:
+        return f"`{command} --to-worker`"
+    return f"`{command}` (with --to-worker, a worker sends it)"
 
 
 def to_table(summaries: list[Summary]) -> str:

@@ -5,6 +5,7 @@ there, and does not see that nobody looks for runs any more.
 """
 
 import asyncio
+import time
 from collections.abc import Coroutine
 from typing import Any
 
@@ -44,8 +45,10 @@ class Crew:
         Raises the JournalError for which they ended, or whatever else a task died of.
         """
         await self.end.wait()
-        if self._tasks:
-            _, late = await asyncio.wait(set(self._tasks), timeout=patience)
+        deadline = time.monotonic() + patience
+        while self._tasks:  # one of them may start another while it ends
+            left = max(0.0, deadline - time.monotonic())
+            _, late = await asyncio.wait(set(self._tasks), timeout=left)
             for task in late:
                 log.error("task.cut_off", task=task.get_name())
                 task.cancel()
@@ -58,11 +61,9 @@ class Crew:
 
     def _ended(self, task: "asyncio.Task[None]", *, lasting: bool) -> None:
         self._tasks.discard(task)
-        if task.cancelled():
-            return
-        error = task.exception()
+        error = None if task.cancelled() else task.exception()
         if error is None:
-            if lasting and not self.end.is_set():
+            if (lasting or task.cancelled()) and not self.end.is_set():
                 self.died.append(task.get_name())
                 self._note(RuntimeError(f"the task {task.get_name()} ended by itself"))
         elif isinstance(error, JournalError):

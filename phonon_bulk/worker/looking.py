@@ -15,24 +15,21 @@ from phonon_bulk.journal import Journal
 from phonon_bulk.journal.books import SqliteBooks
 from phonon_bulk.worker.senders import Senders
 
+_AT_LEAST = 30.0
+"""Seconds after which the runs are looked at, and the journal is written to, in any case."""
+
 
 async def look_for_runs(
     journal: Journal, books: SqliteBooks, senders: Senders, settings: Settings, end: asyncio.Event
 ) -> None:
-    """Start what is due, until `end` is set. Raises JournalError."""
-    version, next_at, full, beat_at = -1, 0.0, False, journal.now().steady + _AT_LEAST
+    """Start what is due and stop what is held, until `end` is set. Raises JournalError."""
+    version, next_at, beat_at = -1, 0.0, journal.now().steady + _AT_LEAST
+    within = settings.sending.replay_within
     while not end.is_set():
-        seen = books.version()
-        now = journal.now()
-        if seen != version or full or now.steady >= next_at:
+        seen, now = books.version(), journal.now()
+        if seen != version or now.steady >= next_at:
             version = seen  # from before the look: what comes meanwhile is seen the next time
-            within = settings.sending.replay_within
-            today = today_in_india(time.time()).isoformat()
-            due, at = await journal.due(now=now, within=within, today=today)
-            senders.stopped = books.stopped(today)
-            full = senders.start_due(due)
-            # What was tried in vain is tried again a little later, changed or not.
-            next_at = min(at or now.steady + _AT_LEAST, now.steady + _AT_LEAST)
+            next_at = now.steady + min(_AT_LEAST, await _look(journal, books, senders, within))
         if now.steady >= beat_at:
             await journal.beat(now.wall)
             beat_at = now.steady + _AT_LEAST
@@ -40,5 +37,12 @@ async def look_for_runs(
             await asyncio.wait_for(end.wait(), settings.worker.look_every)
 
 
-_AT_LEAST = 30.0
-"""Seconds after which the runs are looked at, and the journal is written to, in any case."""
+async def _look(journal: Journal, books: SqliteBooks, senders: Senders, within: float) -> float:
+    """Start what is due, stop what is held; return in how many seconds to look again."""
+    now, today = journal.now(), today_in_india(time.time()).isoformat()
+    due, at = await journal.due(now=now, within=within, today=today)
+    senders.stopped = books.stopped(today)
+    for run in senders.runs:
+        senders.heed(books.run(run))
+    tried_again = senders.start_due(due)
+    return tried_again if at is None else min(tried_again, at - now.steady)

@@ -25,7 +25,7 @@ from phonon_bulk.worker.crew import Crew
 from phonon_bulk.worker.drop import DropFolders
 from phonon_bulk.worker.looking import look_for_runs
 from phonon_bulk.worker.pruning import prune_old
-from phonon_bulk.worker.realtime import Behind, Realtime, count_waiting
+from phonon_bulk.worker.realtime import Behind, Realtime, close_days, count_waiting
 from phonon_bulk.worker.reload import changes, kept_back
 from phonon_bulk.worker.senders import Senders, add
 from phonon_bulk.worker.tickets import Tickets
@@ -175,21 +175,28 @@ class Worker:
     async def _session(self) -> None:
         """Do all that needs a journal, until told otherwise; raises as opening a journal does."""
         settings = self.settings
+        if self._opened_once and not settings.journal_path.exists():
+            # A new one in its place would hide what the old one holds, and go when it comes back.
+            raise JournalUnusable(
+                f"the journal {settings.journal_path} is not there any more: put it back, with its"
+                " -wal"
+            )
         journal = SqliteJournal(
             settings.journal_path, settings.sending.journal_wait, self.hooks.committed
         )
         try:
-            with SqliteBooks(journal.path) as books, SqliteBooks(journal.path) as reading:
-                await self._with(journal, books, Tickets(reading))
+            with SqliteBooks(journal.path) as books:
+                await self._with(journal, books)
         finally:
             await journal.close()
             lists.clear_kept(settings)
 
-    async def _with(self, journal: SqliteJournal, books: SqliteBooks, tickets: Tickets) -> None:
+    async def _with(self, journal: SqliteJournal, books: SqliteBooks) -> None:
         await journal.beat(time.time())  # a full disk can be opened
         returned, doubted = await journal.recover(journal.now(), self.settings.sending.replay_after)
         if returned or doubted:
             log.info("journal.recovered", returned=returned, in_doubt=doubted)
+        tickets = Tickets(SqliteBooks(journal.path))
         self._is_there()
         crew = self._crew = Crew()
         senders = self._senders = self._make_senders(journal, crew)
@@ -203,6 +210,7 @@ class Worker:
         finally:
             self.realtime.detach()
             self._crew = self._senders = None
+            await tickets.close()  # the last answers are in the journal by now
 
     def _is_there(self) -> None:
         if self._problem is not None:
@@ -231,7 +239,7 @@ class Worker:
         crew.start("runs", looking)
         crew.start("tickets", behind.tickets.tell(crew.end))
         crew.start("count", count_waiting(behind, crew.end))
-        crew.start("days", self.realtime.close_days(crew.end))
+        crew.start("days", close_days(behind, crew.end))
         days = self.settings.worker.prune_after_days
         if days is not None:
             crew.start("pruning", prune_old(journal, days, crew.end))

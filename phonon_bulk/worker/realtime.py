@@ -9,12 +9,11 @@ and goes out with the others that wait.
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date
 from hashlib import sha256
 from secrets import token_hex
-from typing import Any
 
 import structlog
 
@@ -39,6 +38,7 @@ from phonon_bulk.journal import (
     Kind,
     NewOrder,
     NewRun,
+    Run,
     identity_of,
 )
 from phonon_bulk.journal import Order as KeptOrder
@@ -57,12 +57,16 @@ _COUNT_EVERY = 1.0
 _DAY_EVERY = 60.0
 """Seconds between two looks whether a day is over."""
 
+_PATIENCE = 1.0
+"""Seconds for which a request waits for a journal: so long a reload takes at most, and a client
+need not know of it."""
+
 _MOST_RETRY_AFTER = 60.0
 
 _PER_REQUEST = 500
 
 MOST_FLOWS = 100
-"""Flows that take calls at the same time: each is sent by tasks of its own, and a client that makes
+"""Flows that take calls on one day: each is sent by tasks of its own, and a client that makes
 flow ids up must not make the worker grow."""
 
 
@@ -72,7 +76,6 @@ class _Open:
 
     run: int
     day: date
-    due: DueRun
 
 
 class Behind:
@@ -93,7 +96,13 @@ class Behind:
         self.open: dict[str, _Open] = {}
         self.opening = asyncio.Lock()
         self.waiting = 0
-        """Calls that wait to be sent: as counted last, and those that came since."""
+        """Calls that wait to be sent: as counted last, and those that were kept since."""
+        self.coming = 0
+        """Calls that are being kept just now."""
+
+    def takes_calls(self, run: int) -> bool:
+        """Say whether calls may come to a run at any time."""
+        return any(one.run == run for one in self.open.values())
 
 
 class Realtime:
@@ -104,20 +113,21 @@ class Realtime:
         self.closed: str | None = None
         """Why no calls are taken, if none are; it is told to clients."""
         self._behind: Behind | None = None
-        self._deliveries: set[asyncio.Task[None]] = set()
+        self._attached = asyncio.Event()
 
     def attach(self, behind: Behind) -> None:
         """Take calls into a journal that was opened."""
         self._behind = behind
+        self._attached.set()
 
     def detach(self) -> None:
         """Take none until there is a journal again."""
         self._behind = None
+        self._attached.clear()
 
     def stays(self, run: int) -> bool:
         """Say whether calls may come to a run at any time."""
-        opened = self._behind.open.values() if self._behind else ()
-        return any(one.run == run for one in opened)
+        return self._behind is not None and self._behind.takes_calls(run)
 
     def posted(self, _posted: Posted) -> None:
         """Take note that something was answered."""
@@ -128,18 +138,29 @@ class Realtime:
 
     async def admit(self, order: Order) -> tuple[Ticket, bool]:
         """See `Door`."""
-        behind = self._ready()
+        if self.closed is not None:
+            raise BlockedError(self.closed)
+        behind = await self._there()
         self._refuse_overload(behind, order)
+        behind.coming += len(order.calls)
         try:
-            return await self._admit(behind, order)
-        except RunError:  # the day is over just now, or another worker was quicker to say so
-            behind.open.pop(order.flow_id, None)
             return await self._admit(behind, order)
         except JournalError as error:
             behind.fail(error)
             raise
+        finally:
+            behind.coming -= len(order.calls)
 
     async def _admit(self, behind: Behind, order: Order) -> tuple[Ticket, bool]:
+        with contextlib.suppress(RunError):  # its day is over just now, or it was taken back
+            return await self._keep(behind, order)
+        behind.open.pop(order.flow_id, None)
+        try:
+            return await self._keep(behind, order)
+        except RunError as error:
+            raise BlockedError(str(error)) from None
+
+    async def _keep(self, behind: Behind, order: Order) -> tuple[Ticket, bool]:
         opened = await self._open_for(behind, order.flow_id)
         new = NewOrder(
             id=token_hex(16),
@@ -149,53 +170,64 @@ class Realtime:
             request_sha256=order.request_sha256,
         )
         sender = behind.senders.of(opened.run)
-        dash = None if sender is None else sender.dash(len(order.calls))
-        admitted = await behind.journal.admit(new, dash, behind.journal.now)
+        if sender is None:  # all are to end just now: the next to begin sends it
+            admitted = await behind.journal.admit(new, None, behind.journal.now)
+        else:
+            admitted = await sender.admit(new)
         if not admitted.is_new:
             return await self._known(behind, admitted.order, order), False
         behind.waiting += len(order.calls)
-        self._go_on(behind, opened, admitted)
         return _first_ticket(admitted, order.calls), True
 
     async def known(self, order: Order) -> Ticket | None:
         """See `Door`."""
         if order.key is None:
             return None
-        behind = self._there()
+        behind = await self._there()
         kept = await asyncio.to_thread(behind.tickets.order_of_key, _kept_key(order.key))
         return None if kept is None else await self._known(behind, kept, order)
 
     async def look(self, number: str) -> Ticket | None:
         """See `Door`."""
-        tickets = self._there().tickets
+        tickets = (await self._there()).tickets
         order = await asyncio.to_thread(tickets.order, number)
         return None if order is None else await asyncio.to_thread(tickets.ticket, order)
 
     async def wait(self, number: str, seconds: float) -> Ticket | None:
-        """See `Door`."""
-        tickets = self._there().tickets
-        order = await asyncio.to_thread(tickets.order, number)
-        if order is None:
-            return None
-        await tickets.wait(order, seconds)
-        return await asyncio.to_thread(tickets.ticket, order)
+        """See `Door`. What waits while the settings are reloaded waits on."""
+        clock = asyncio.get_running_loop().time
+        until = clock() + seconds
+        while True:
+            tickets = (await self._there()).tickets
+            order = await asyncio.to_thread(tickets.order, number)
+            if order is None:
+                return None
+            ticket = await tickets.wait(order, until - clock())
+            if ticket.settled or not await self._is_there_within(until - clock()):
+                return ticket
 
     # ---- what it takes
 
-    def _there(self) -> Behind:
+    async def _is_there_within(self, seconds: float) -> bool:
+        """Return whether there is a journal now, or again within so many seconds."""
+        if self.closed is not None or seconds <= 0:
+            return False
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._attached.wait(), seconds)
+        return self._behind is not None
+
+    async def _there(self) -> Behind:
+        """Return what is behind the door, also if that is being opened anew just now."""
+        if self._behind is None:
+            await self._is_there_within(_PATIENCE)
         if self._behind is None:
             raise JournalError("the journal can't be used just now")
         return self._behind
 
-    def _ready(self) -> Behind:
-        if self.closed is not None:
-            raise BlockedError(self.closed)
-        return self._there()
-
     def _refuse_overload(self, behind: Behind, order: Order) -> None:
-        most = self.settings.intake.max_waiting
-        if behind.waiting + len(order.calls) > most:
-            raise OverloadedError(self._retry_after(behind.waiting))
+        most, waiting = self.settings.intake.max_waiting, behind.waiting + behind.coming
+        if waiting + len(order.calls) > most:
+            raise OverloadedError(self._retry_after(waiting))
 
     def _retry_after(self, waiting: int) -> float:
         """Return the seconds after which so many calls will have left, as far as can be told."""
@@ -210,33 +242,6 @@ class Realtime:
             raise KeyReusedError("this Idempotency-Key was used for another request")
         return await asyncio.to_thread(behind.tickets.ticket, kept)
 
-    def _go_on(self, behind: Behind, opened: _Open, admitted: Admitted) -> None:
-        """Have an order sent that was kept: now, if it is marked so, else when its turn comes."""
-        sender = behind.senders.of(opened.run)
-        if admitted.claim is not None and sender is not None:
-            self._spawn(sender.deliver(admitted))
-        elif sender is None:
-            behind.senders.start(opened.due)
-
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.create_task(work, name="delivery")
-        self._deliveries.add(task)
-        task.add_done_callback(self._deliveries.discard)
-
-    async def close_days(self, end: asyncio.Event) -> None:
-        """Close the runs of days that are over, until `end`. Raises JournalError."""
-        while not end.is_set():
-            behind, today = self._there(), today_in_india(time.time())
-            for run in await asyncio.to_thread(behind.tickets.open_runs):
-                opened = next((one for one in behind.open.values() if one.run == run.id), None)
-                if opened is None and today_in_india(run.created_at) < today:
-                    await close_run(behind, run.id)
-                elif opened is not None and opened.day < today:
-                    behind.open.pop(opened.due.flow_id, None)
-                    await close_run(behind, run.id)
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(end.wait(), _DAY_EVERY)
-
     # ---- the run of the day
 
     async def _open_for(self, behind: Behind, flow_id: str) -> _Open:
@@ -249,8 +254,9 @@ class Realtime:
                 if opened is None or opened.day != today:
                     opened = await self._open(behind, flow_id, today)
         if behind.senders.of(opened.run) is None:
-            await self._refuse_held(behind, opened, flow_id)
-            behind.senders.start(opened.due)
+            record = await asyncio.to_thread(behind.tickets.run, opened.run)
+            _refuse_held(record)
+            behind.senders.start(_due(record))
             self._refuse_unsendable(behind, opened)
         return opened
 
@@ -259,37 +265,19 @@ class Realtime:
         if why is not None:
             raise BlockedError(f"the worker can't send to this flow: {why}")
 
-    async def _refuse_held(self, behind: Behind, opened: _Open, flow_id: str) -> None:
-        control = await asyncio.to_thread(behind.tickets.control, opened.run)
-        if control is Control.CANCELLED:
-            behind.open.pop(flow_id, None)
-        if control is not Control.GO:
-            raise BlockedError(
-                f"run {opened.run}, which takes the calls to this flow, is {control}"
-            )
-
     async def _open(self, behind: Behind, flow_id: str, today: date) -> _Open:
         if len(behind.open) >= MOST_FLOWS and flow_id not in behind.open:
-            raise BlockedError(
-                f"{MOST_FLOWS} flows have taken calls since the worker began, no more are opened"
-            )
+            raise BlockedError(f"{MOST_FLOWS} flows have taken calls today, and no more are opened")
         await self._close_earlier(behind, flow_id)
         new = new_run(self.settings, flow_id, today)
         found = await behind.journal.open_run(new, time.time())
         if not found.is_new:
-            control = await asyncio.to_thread(behind.tickets.control, found.run)
-            if control is Control.CANCELLED:  # what comes from now on is not taken back with it
+            record = await asyncio.to_thread(behind.tickets.run, found.run)
+            # What comes from now on is not taken back with it; and a clock that was set back finds
+            # the runs of a day closed that has come again.
+            if record.control is Control.CANCELLED or record.read_at is not None:
                 found = await behind.journal.open_run(new, time.time(), again=True)
-        due = DueRun(
-            run=found.run,
-            account=new.account,
-            endpoint=new.endpoint,
-            flow_id=flow_id,
-            definition=new.definition,
-            not_after=None,
-            kind=Kind.INTAKE,
-        )
-        opened = behind.open[flow_id] = _Open(found.run, today, due)
+        opened = behind.open[flow_id] = _Open(found.run, today)
         if found.is_new:
             log.info("run.opened", run=found.run, campaign=CAMPAIGN, endpoint=new.endpoint)
         return opened
@@ -304,7 +292,21 @@ async def close_run(behind: Behind, run: int) -> None:
     """Have a run take no calls any more; what waits in it is still sent."""
     with contextlib.suppress(RunError):  # another worker was quicker
         await behind.journal.finish_reading(run, time.time())
-    behind.senders.stop(run)
+    behind.senders.stop(run, "it takes no calls any more")
+
+
+def _refuse_held(run: Run) -> None:
+    """Raise BlockedError if nothing of a run is to be sent now, RunError if never again."""
+    if run.control is Control.CANCELLED:
+        raise RunError(f"run {run.id} was taken back")
+    if run.control is not Control.GO:
+        raise BlockedError(f"run {run.id}, which takes the calls to this flow, is {run.control}")
+
+
+def _due(run: Run) -> DueRun:
+    return DueRun(
+        run.id, run.account, run.endpoint, run.flow_id, run.definition, run.not_after, run.kind
+    )
 
 
 def new_run(settings: Settings, flow_id: str, today: date) -> NewRun:
@@ -352,8 +354,23 @@ async def count_waiting(behind: Behind, end: asyncio.Event) -> None:
     while not end.is_set():
         if behind.waiting:
             runs = [one.run for one in behind.open.values()]
-            behind.waiting = sum([await behind.journal.waiting(run) for run in runs])
+            behind.waiting = await asyncio.to_thread(behind.tickets.waiting, runs)
         try:
             await asyncio.wait_for(end.wait(), _COUNT_EVERY)
         except TimeoutError:
             continue
+
+
+async def close_days(behind: Behind, end: asyncio.Event) -> None:
+    """Close the runs of days that are over, until `end`. Raises JournalError."""
+    while not end.is_set():
+        today = today_in_india(time.time())
+        for flow_id, opened in list(behind.open.items()):
+            if opened.day < today:
+                behind.open.pop(flow_id, None)
+                await close_run(behind, opened.run)
+        for run in await asyncio.to_thread(behind.tickets.open_runs):
+            if not behind.takes_calls(run.id) and today_in_india(run.created_at) < today:
+                await close_run(behind, run.id)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(end.wait(), _DAY_EVERY)

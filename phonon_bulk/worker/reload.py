@@ -5,7 +5,13 @@ from typing import Any
 
 from phonon_bulk.config import Settings
 
-_NEED_A_RESTART = ("journal", "worker.listen", "worker.token_file", "sending.uvloop")
+_NEED_A_RESTART = (
+    "journal",
+    "worker.listen",
+    "worker.token_file",
+    "intake.enabled",
+    "sending.uvloop",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +31,7 @@ def changes(was: Settings, now: Settings) -> list[Change]:
     for name in sorted(before.keys() | after.keys()):
         old, new = before.get(name, "not set"), after.get(name, "not set")
         if old != new:
-            at_once = not name.startswith(_NEED_A_RESTART)
+            at_once = name not in _NEED_A_RESTART
             found.append(Change(name, str(old), str(new), at_once))
     return found
 
@@ -45,6 +51,7 @@ def kept_back(was: Settings, now: Settings) -> Settings:
     worker = now.worker.model_copy(
         update={"listen": was.worker.listen, "token_file": was.worker.token_file}
     )
+    intake = now.intake.model_copy(update={"enabled": was.intake.enabled})
     sending = now.sending.model_copy(update={"uvloop": was.sending.uvloop})
-    update = {"journal": was.journal, "worker": worker, "sending": sending}
+    update = {"journal": was.journal, "worker": worker, "intake": intake, "sending": sending}
     return now.model_copy(update=update)

@@ -3,7 +3,7 @@
 import asyncio
 import math
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import structlog
@@ -14,7 +14,7 @@ from phonon_bulk.dispatch import Dispatcher, Ending, Manner, Outcome, Posted, Ta
 from phonon_bulk.endpoint import Endpoint
 from phonon_bulk.errors import SettingsError
 from phonon_bulk.jobs.wiring import ask_of, check_limits, limiter_for, pace_of
-from phonon_bulk.journal import DueRun, Journal, Kind
+from phonon_bulk.journal import Control, DueRun, Journal, Kind, Run
 from phonon_bulk.worker.crew import Crew
 
 log = structlog.get_logger("phonon_bulk.worker")
@@ -30,9 +30,21 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 60.0
 class Sender:
     """A run that is being sent."""
 
-    run: int
+    due: DueRun
     dispatcher: Dispatcher
     stop: asyncio.Event
+    why: str | None = None
+    """Why it was told to stop."""
+
+    @property
+    def run(self) -> int:
+        """The number of the run."""
+        return self.due.run
+
+    @property
+    def is_single(self) -> bool:
+        """Whether its calls are single ones."""
+        return self.due.kind == Kind.INTAKE
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,41 +100,74 @@ class Senders:
         sender = self._senders.get(run)
         return None if sender is None else sender.dispatcher
 
-    def start_due(self, due: Iterable[DueRun]) -> bool:
-        """Start those that are not sent yet; say whether there was no room for one."""
-        now = asyncio.get_running_loop().time()
-        for run in due:
-            pause = self._pauses.get(run.run)
-            if run.run in self._senders or (pause is not None and now < pause.until):
-                continue
-            if run.kind != Kind.INTAKE and self._is_full():
-                return True
-            self.start(run)
-        return False
+    def start_due(self, due: Sequence[DueRun]) -> float:
+        """Start those that are not sent yet; return after how many seconds one is tried again.
 
-    def _is_full(self) -> bool:
-        return len(self._senders) >= self._settings.worker.runs
+        Runs that there is no room for are looked at when one of the others has ended: that changes
+        the journal.
+        """
+        self._forget_others({one.run for one in due})
+        now, again = asyncio.get_running_loop().time(), math.inf
+        for one in due:
+            pause = self._pauses.get(one.run)
+            if pause is not None and now < pause.until:
+                again = min(again, pause.until - now)
+            elif one.kind == Kind.INTAKE or self._has_room():
+                self.start(one)
+        return again
+
+    def _has_room(self) -> bool:
+        """Say whether one more list may be sent; single calls take no room from them."""
+        lists = [sender for sender in self._senders.values() if not sender.is_single]
+        return len(lists) < self._settings.worker.runs
+
+    def _forget_others(self, due: set[int]) -> None:
+        """Forget what was noted of runs that are not due, nor may take calls at any time."""
+        self._pauses = {run: pause for run, pause in self._pauses.items() if run in due}
+        for run in list(self.unsendable):
+            if run not in due and not self._stays(run):
+                del self.unsendable[run]
 
     def start(self, due: DueRun) -> None:
-        """Start to send a run that is not sent yet; log once if these settings don't let it."""
-        if due.run in self._senders:  # many may have found at once that nobody sends it
+        """Start to send a run that is not sent yet; log once if these settings don't let it.
+
+        Nothing is started any more once all are to end.
+        """
+        # Many may have found at once that nobody sends it.
+        if due.run in self._senders or self._crew.end.is_set():
             return
         try:
             endpoint, sender = self._sender(due)
         except SettingsError as error:
-            if due.run not in self.unsendable:
-                log.warning("run.unsendable", run=due.run, what="; ".join(error.problems))
-            self.unsendable[due.run] = "; ".join(error.problems)
+            why = "; ".join(error.problems)
+            if self.unsendable.get(due.run) != why:
+                log.warning("run.unsendable", run=due.run, what=why)
+            self.unsendable[due.run] = why
             return
         self.unsendable.pop(due.run, None)
         self._senders[due.run] = sender
         log.info("run.sending", run=due.run, account=due.account, endpoint=due.endpoint)
         self._crew.start(f"run {due.run}", self._send(sender, endpoint), lasting=False)
 
-    def stop(self, run: int) -> None:
+    def heed(self, run: Run) -> None:
+        """Have a run end what is under way if a person has held it, or sends it elsewhere now.
+
+        What is claimed is given back, also where it waits for an endpoint that rests.
+        """
+        sender = self._senders.get(run.id)
+        if sender is None:
+            return
+        if run.control is not Control.GO:
+            self.stop(run.id, f"the run is {run.control}")
+        elif (run.flow_id, run.not_after) != (sender.due.flow_id, sender.due.not_after):
+            self.stop(run.id, "it was given another flow, or another end")
+
+    def stop(self, run: int, why: str) -> None:
         """Have a run end what is under way, to be started anew if it is due."""
-        if run in self._senders:
-            self._senders[run].stop.set()
+        sender = self._senders.get(run)
+        if sender is not None and not sender.stop.is_set():
+            sender.why = why
+            sender.stop.set()
 
     def _sender(self, due: DueRun) -> tuple[Endpoint, Sender]:
         name, settings = EndpointName(due.endpoint), self._settings
@@ -156,7 +201,7 @@ class Senders:
             ask=ask,
             observe=self._observe,
         )
-        return endpoint, Sender(due.run, dispatcher, asyncio.Event())
+        return endpoint, Sender(due, dispatcher, asyncio.Event())
 
     def _warn_of_readable(self, account: str) -> None:
         warning = self._settings.security_id_file_warning(account)
@@ -172,8 +217,8 @@ class Senders:
 
     async def _send(self, sender: Sender, endpoint: Endpoint) -> None:
         relay = asyncio.create_task(self._relay(sender), name=f"stop of run {sender.run}")
-        await self._journal.begin_work(sender.run, "sends", time.time())
         try:
+            await self._journal.begin_work(sender.run, "sends", time.time())
             async with endpoint:
                 outcome = await sender.dispatcher.run(sender.stop)
             await self._journal.end_work(sender.run, "sends")
@@ -195,7 +240,7 @@ class Senders:
         del self._senders[sender.run]
         tally = sender.dispatcher.tally
         add(self._totals, tally)
-        if tally.requests or tally.expired or tally.refused:
+        if sender.stop.is_set() or tally.requests or tally.expired or tally.refused:
             self._pauses.pop(sender.run, None)
             return
         before = self._pauses.get(sender.run)
@@ -209,7 +254,7 @@ class Senders:
         if outcome.ending is Ending.BLOCKED:
             log.error("run.stopped", run=sender.run, why=outcome.reason, **figures)
         else:
-            log.info("run.rests", run=sender.run, why=outcome.reason, **figures)
+            log.info("run.rests", run=sender.run, why=outcome.reason or sender.why, **figures)
 
 
 def add(totals: Tally, tally: Tally) -> None:

@@ -12,7 +12,7 @@ from threading import Lock
 
 from phonon_bulk.batch import State
 from phonon_bulk.intake.door import CallState, Ticket
-from phonon_bulk.journal import Contact, Control, Order, Run, SettledBatch
+from phonon_bulk.journal import Contact, Order, Run, SettledBatch
 from phonon_bulk.journal.books import SqliteBooks
 from phonon_bulk.report.export import contacts_of
 
@@ -29,7 +29,7 @@ _MOVING = {State.READY: "waiting", State.CLAIMED: "waiting", State.SENDING: "sen
 
 
 class Tickets:
-    """Reads what became of orders; blocks, but for `wait`."""
+    """Reads what became of orders; blocks, but for `wait` and `close`."""
 
     def __init__(self, books: SqliteBooks) -> None:
         """Read in `books`, which are used by one thread at a time."""
@@ -38,6 +38,10 @@ class Tickets:
         self._read: OrderedDict[int, list[Contact]] = OrderedDict()
         self._waiting: dict[int, list[asyncio.Future[None]]] = {}
         self._news = asyncio.Event()
+        self._over = False
+        self._inside = 0
+        self._nobody_inside = asyncio.Event()
+        self._nobody_inside.set()
 
     # ---- one by one
 
@@ -51,15 +55,20 @@ class Tickets:
         with self._lock:
             return self._books.order_of_key(key)
 
-    def control(self, run: int) -> Control:
-        """Return what is to happen with a run."""
+    def run(self, run: int) -> Run:
+        """Return a run."""
         with self._lock:
-            return self._books.run(run).control
+            return self._books.run(run)
 
     def open_runs(self) -> list[Run]:
         """Return the runs that take single calls."""
         with self._lock:
             return self._books.open_intakes()
+
+    def waiting(self, runs: Sequence[int]) -> int:
+        """Return how many calls of some runs are not answered yet, doubts apart."""
+        with self._lock:
+            return self._books.waiting(runs)
 
     def ticket(self, order: Order) -> Ticket:
         """Return what a client is told of an order."""
@@ -90,16 +99,46 @@ class Tickets:
         """Take note that something was answered."""
         self._news.set()
 
-    async def wait(self, order: Order, seconds: float) -> None:
-        """Return when all calls of an order have come to an end, or after `seconds`."""
+    async def wait(self, order: Order, seconds: float) -> Ticket:
+        """Return what became of an order once all its calls have come to an end.
+
+        Or as far as they are after `seconds`, or when the tickets are closed. Raises JournalError
+        if they can't be read.
+        """
+        self._inside += 1
+        self._nobody_inside.clear()
+        try:
+            if not self._over:
+                await self._until_settled(order.batch, seconds)
+            return await asyncio.to_thread(self.ticket, order)
+        finally:
+            self._inside -= 1
+            if not self._inside:
+                self._nobody_inside.set()
+
+    async def close(self) -> None:
+        """Tell all who wait how far their calls are, and close the books."""
+        self._over = True
+        for batch in list(self._waiting):
+            self._wake(batch)
+        await self._nobody_inside.wait()
+        with self._lock:  # somebody may be reading still
+            self._books.close()
+
+    async def _until_settled(self, batch: int, seconds: float) -> None:
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.setdefault(order.batch, []).append(future)
+        self._waiting.setdefault(batch, []).append(future)
         self._news.set()
         try:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(future, seconds)
         finally:
-            self._leave(order.batch, future)
+            self._leave(batch, future)
+
+    def _wake(self, batch: int) -> None:
+        for future in self._waiting.pop(batch, []):
+            if not future.done():
+                future.set_result(None)
 
     def _leave(self, batch: int, future: "asyncio.Future[None]") -> None:
         waiting = self._waiting.get(batch, [])
@@ -116,9 +155,7 @@ class Tickets:
             self._news.clear()
             if self._waiting:
                 for batch in await asyncio.to_thread(self._settled, list(self._waiting)):
-                    for future in self._waiting.pop(batch, []):
-                        if not future.done():
-                            future.set_result(None)
+                    self._wake(batch)
                 await asyncio.sleep(_SOON)
 
     def _settled(self, batches: Sequence[int]) -> list[int]:

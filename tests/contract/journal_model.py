@@ -6,7 +6,7 @@ has changed anything. What a contract leaves open (the words of a reason) is lef
 
 import sqlite3
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import timedelta
 from functools import cache
@@ -18,14 +18,19 @@ from phonon_bulk.batch import MAX_VARIANT, TRANSITIONS, Batch, State
 from phonon_bulk.call import LeftOut, LeftOutRow
 from phonon_bulk.errors import ReadElsewhereError, RunError, RunHeldError, TransitionError
 from phonon_bulk.journal import (
+    Admitted,
     Claim,
     Control,
+    Dash,
     Doubt,
     FrozenBatch,
+    Kind,
     Moment,
+    NewOrder,
     NewRun,
     NextWork,
     Opened,
+    Order,
     Repeat,
     Run,
     RunCounts,
@@ -50,6 +55,18 @@ def frozen(rows: Rows) -> FrozenBatch:
 
 
 _ROWS: dict[bytes, Rows] = {}
+
+
+class Anything:
+    """Equal to all there is: what a contract leaves to the journal."""
+
+    def __eq__(self, other: object) -> bool:
+        return True
+
+    __hash__ = object.__hash__
+
+
+ANY: Any = Anything()
 
 
 class Saying(str):
@@ -106,6 +123,8 @@ class Kept:
     answer: bytes | None = None
     reason: str | None = None
     settled_at: float | None = None
+    came_at: float | None = None
+    gathered_into: int | None = None
 
     @property
     def rows(self) -> Rows:
@@ -137,6 +156,7 @@ class Kept:
             attempts=len(self.tried),
             doubted=self.doubted,
             denied=self.denied,
+            came_at=self.came_at,
             whole=self.parent is None,
             body=self.frozen.body,
             rows=self.frozen.rows,
@@ -162,7 +182,7 @@ class Kept:
             "request_id": self.request_id,
             "reason": self.reason,
             "settled_at": self.settled_at,
-            "gathered_into": None,
+            "gathered_into": self.gathered_into,
         }
 
     def doubt(self) -> Doubt:
@@ -237,6 +257,10 @@ class Model:
         self.batches: dict[int, Kept] = {}
         self.dead: set[str] = set()
         """Processes that left a sign by which it is known that they have ended."""
+        self.orders: dict[bytes, Order] = {}
+        """Orders of single calls by their keys."""
+        self.came: dict[tuple[int, int], float] = {}
+        """When single calls came in, by run and row."""
 
     def of(self, run: int, *states: State) -> list[Kept]:
         """Return a run's batches in these states, in the list's order."""
@@ -249,6 +273,7 @@ class Model:
 
     def _born(self, run: int, batch: FrozenBatch, parent: int | None = None) -> Kept:
         one = Kept(len(self.batches) + 1, run, batch, self.runs[run].variant, parent)
+        one.came_at = self.came.get((run, batch.first_row))
         self.batches[one.id] = one
         return one
 
@@ -338,6 +363,67 @@ class Model:
             one.let_go(State.CANCELLED, back[one.run].reason, back[one.run].cancelled_at)
             one.not_before = 0.0
         return ready
+
+    # ---- single calls
+
+    def admit(self, new: NewOrder, dash: Dash | None, clock: Callable[[], Moment]) -> Admitted:
+        """See `Journal`; when a slot can be had is its affair, but without a limit it can."""
+        if new.key is not None and new.key in self.orders:
+            return Admitted(self.orders[new.key], is_new=False)
+        begun, now = self.runs.get(new.run), clock()
+        if begun is None or begun.new.kind is not Kind.INTAKE or begun.read_at is not None:
+            raise RunError
+        if begun.control is Control.CANCELLED:
+            raise RunError
+        frozen = replace(new.batch, first_row=begun.rows + 1)
+        for row in range(begun.rows + 1, begun.rows + 1 + frozen.calls):
+            self.came[new.run, row] = now.wall
+        begun.rows, begun.calls = begun.rows + frozen.calls, begun.calls + frozen.calls
+        one = self._born(new.run, frozen)
+        order = Order(new.id, new.run, one.id, now.wall, new.request_sha256)
+        if new.key is not None:
+            self.orders[new.key] = order
+        return self._dashed(Admitted(order, is_new=True), one, dash, now)
+
+    def _dashed(self, kept: Admitted, one: Kept, dash: Dash | None, now: Moment) -> Admitted:
+        goes = self.runs[one.run].control is Control.GO
+        if dash is None or not goes or self.of(one.run, State.READY) != [one]:
+            return kept
+        one.hold(State.CLAIMED, dash.owner, now.steady + dash.lease)
+        claim = one.claim()
+        sent = self.send(claim, dash.digest(one.variant), dash.owner, now, dash.lease)
+        if isinstance(sent, int):
+            return replace(kept, claim=claim, slot=ANY, life=ANY, marked_at=now)
+        if sent.halve:
+            one.let_go(State.READY, one.reason)
+        return kept
+
+    def gather(
+        self,
+        members: Sequence[Claim],
+        whole: FrozenBatch,
+        owner: str,
+        now: Moment,
+        lease: float,
+    ) -> Claim:
+        """See `Journal`."""
+        if whole.calls != sum(member.calls for member in members):
+            raise TransitionError
+        ones = [self._held(member.batch, owner, State.CLAIMED) for member in members]
+        if any(one.tried or one.parent is not None for one in ones):
+            raise TransitionError
+        came = [self.came[one.run, one.frozen.first_row] for one in ones]
+        into = self._born(ones[0].run, whole)
+        into.hold(State.CLAIMED, owner, now.steady + lease)
+        into.came_at = min(came)
+        for one in ones:
+            one.let_go(State.SPLIT, Saying("gathered"), now.wall)
+            one.gathered_into = into.id
+        return into.claim()
+
+    def arrivals(self, claim: Claim) -> list[float]:
+        """See `Journal`."""
+        return [self.came[claim.run, row] for row in self.batches[claim.batch].rows]
 
     # ---- batches
 

@@ -38,10 +38,11 @@ from phonon_bulk.batch import MAX_VARIANT, TRANSITIONS, Head, State
 from phonon_bulk.call import Call as Sent
 from phonon_bulk.call import LeftOut, LeftOutRow
 from phonon_bulk.errors import RunError, TransitionError
-from phonon_bulk.journal import Claim, Control, Key, Moment, Settlement
+from phonon_bulk.journal import Claim, Control, Dash, Key, Kind, Moment, NewOrder, Settlement
 from phonon_bulk.journal.books import SqliteBooks
 from phonon_bulk.journal.frozen import compress
 from phonon_bulk.journal.sqlite import SqliteJournal
+from phonon_bulk.schedule import Ask, Limits
 
 T = TypeVar("T")
 
@@ -53,7 +54,9 @@ HOUR = 3600.0
 TICK = 1 / 1024  # adds up without a rounding error
 REASON = "for a reason"
 WHO = "asha@desk"
-IDENTITIES = ("x", "y", "z")
+IDENTITIES = ("x", "y", "z", "calls of a day")
+KINDS = {"calls of a day": Kind.INTAKE}
+KEYS = (b"k" * 32, b"l" * 32)
 FLOWS = ("QG8k000A", "QG8k000B")
 LEFT_OUT = {State.REFUSED, State.EXPIRED, State.CANCELLED, State.ABANDONED, State.IN_DOUBT}
 
@@ -216,6 +219,19 @@ class JournalMachine(RuleBasedStateMachine):
                 self._believe(owner, 0.0, batch)
             case (("refuse" | "expire"), (batch, owner, _, _)):
                 self._believe(owner, 0.0, batch)
+            case _:
+                self._learn_of_single(what, outcome)
+
+    def _learn_of_single(self, what: Call, outcome: Any) -> None:
+        match what.verb, what.arguments:
+            case "admit", (_, dash, _) if outcome.claim is not None:
+                self.in_hand.append((dash.owner, outcome.claim))
+                until = outcome.marked_at.steady + dash.lease
+                self._believe(dash.owner, until, outcome.claim.batch)
+            case "gather", (members, _, owner, now, lease):
+                self.in_hand.append((owner, outcome))
+                self._believe(owner, 0.0, *(member.batch for member in members))
+                self._believe(owner, now.steady + lease, outcome.batch)
 
     def _believe(self, owner: str, until: float, *batches: int) -> None:
         if owner not in self.gone:
@@ -234,8 +250,9 @@ class JournalMachine(RuleBasedStateMachine):
     def _who(self) -> SqliteJournal:
         return self.processes[self._pick("process", range(len(self.processes)))]
 
-    def _run(self) -> int:
-        return self._pick("run", list(self.model.runs))
+    def _run(self, *kinds: Kind) -> int:
+        runs = self.model.runs.values()
+        return self._pick("run", [run.id for run in runs if run.new.kind in (kinds or Kind)])
 
     def _batch(self, *states: State) -> Kept:
         return self.model.batches[self._pick("batch", self.model.within(*states))]
@@ -325,6 +342,7 @@ class JournalMachine(RuleBasedStateMachine):
             self.processes.append(self._process())
         for identity in IDENTITIES[:2]:
             self._open(identity, blocks)
+        self._begin(IDENTITIES[-1])
         if self._pick("read to its end", [False, False, True]):
             self._do(self._who(), call("finish_reading", 1, self._now().wall))
         self.work(steps)
@@ -332,16 +350,25 @@ class JournalMachine(RuleBasedStateMachine):
 
     def _open_more(self) -> None:
         """See to it that there is something to work at."""
-        open_runs = [run.id for run in self.model.runs.values() if run.read_at is None]
+        open_runs = [
+            run.id
+            for run in self.model.runs.values()
+            if run.read_at is None
+            and run.control is not Control.CANCELLED
+            and run.new.kind is Kind.LIST
+        ]
         if open_runs:
             self._append(open_runs[-1], [ONE_BATCH])
         else:
             self._open(f"more {len(self.model.runs)}", [ONE_BATCH])
 
     def _open(self, identity: str, blocks: list[Block]) -> None:
-        new = make_run(identity=identity)
-        self._do(self.processes[0], call("open_run", new, self._now().wall))
+        self._begin(identity)
         self._append(len(self.model.runs), blocks)
+
+    def _begin(self, identity: str) -> None:
+        new = make_run(identity=identity, kind=KINDS.get(identity, Kind.LIST))
+        self._do(self.processes[0], call("open_run", new, self._now().wall))
 
     @rule(
         blocks=BLOCKS,
@@ -349,7 +376,7 @@ class JournalMachine(RuleBasedStateMachine):
     )
     def append(self, blocks: list[Block], fault: str) -> None:
         """Read some rows of a list; with a row lost, or standing elsewhere, nothing happens."""
-        self._append(self._run(), blocks, fault)
+        self._append(self._run(Kind.LIST), blocks, fault)
 
     def _append(self, run: int, blocks: list[Block], fault: str = "") -> None:
         first = after = self.model.runs[run].rows + 4 * (fault == "elsewhere")
@@ -379,7 +406,8 @@ class JournalMachine(RuleBasedStateMachine):
         """Do what is done to a run as a whole."""
         run, now, yes = self._run(), self._now().wall, self._pick("yes", [False, True])
         control, current = self._pick("control", list(Control)), self.model.runs[run].control
-        new = make_run(identity=self._pick("identity", IDENTITIES))
+        identity = self._pick("identity", IDENTITIES)
+        new = make_run(identity=identity, kind=KINDS.get(identity, Kind.LIST))
         verbs = [
             call("open_run", new, now, again=yes),
             call("open_run", new, now, again=True),
@@ -390,6 +418,64 @@ class JournalMachine(RuleBasedStateMachine):
             call("cancel", run, now, REASON),
         ]
         self._do(self._who(), self._pick("verb", verbs))
+
+    # ---- rules: single calls
+
+    @rule(calls=st.lists(st.integers(1, 3), min_size=1, max_size=4), to_list=st.booleans())
+    def admit(self, calls: list[int], to_list: bool) -> None:
+        """Keep orders of single calls, some with a key, some sent in the same breath."""
+        for number in calls:
+            kinds = Kind if to_list and number == 1 else [Kind.INTAKE]
+            self._do(self._who(), self._admit(self._run(*kinds), number))
+
+    def _admit(self, run: int, calls: int) -> Call:
+        journal, now, first = self._who(), self._now(), self.model.runs[run].rows + 1
+        ask = Ask(
+            "default", "bulk", journal.owner, run, 1.0, Limits(), headroom=0.5, ramp=0.0,
+            wants=(calls,),
+        )  # fmt: skip
+        dash = Dash(ask, journal.owner, Head(SECURITY_ID, FLOWS[0]).digest, self._lease())
+        new = NewOrder(
+            f"order {self.steady}",
+            run,
+            frozen(tuple(range(first, first + calls))),
+            self._pick("key", [None, None, None, *KEYS]),
+            b"r" * 32,
+        )
+        return call("admit", new, self._pick("dash", [None, dash]), lambda: now)
+
+    @precondition(lambda self: self._single(State.CLAIMED, State.READY))
+    @rule(fault=st.sampled_from(["", "", "", "", "a call lost", "another's"]))
+    def gather(self, fault: str) -> None:
+        """Claim what is ready of single calls, and put together what somebody holds of a run."""
+        run, journal = (
+            self.model.batches[self._single(State.CLAIMED, State.READY)[0]].run,
+            self._who(),
+        )
+        self._do(journal, self._claim(run, journal.owner))
+        held = [self.model.batches[number] for number in self._single(State.CLAIMED)]
+        members = [one for one in held if one.run == run]
+        if fault != "another's":
+            members = [one for one in members if one.owner == journal.owner]
+            members = [one for one in members if not one.tried and one.parent is None] or members
+        if not members:
+            return
+        rows = tuple(sorted(row for one in members for row in one.rows))
+        whole = frozen(rows[: len(rows) - (fault == "a call lost" and len(rows) > 1)])
+        claims = [one.claim() for one in members]
+        self._do(journal, call("gather", claims, whole, journal.owner, self._now(), self._lease()))
+
+    def _single(self, *states: State) -> list[int]:
+        """Return the numbers of all batches of single calls in these states."""
+        batches = [self.model.batches[number] for number in self.model.within(*states)]
+        return [one.id for one in batches if one.came_at is not None]
+
+    @precondition(lambda self: self._single(*State))
+    @rule()
+    def ask_when_calls_came(self) -> None:
+        """Each has a moment of its own, whatever batch it is in by now."""
+        one = self.model.batches[self._pick("batch", self._single(*State))]
+        self._do(self._who(), call("arrivals", one.claim()))
 
     # ---- rules: batches
 

@@ -1,5 +1,6 @@
 """What every journal must hold of single calls: kept, sent in the same breath, gathered, found."""
 
+import sqlite3
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from datetime import timedelta
@@ -9,7 +10,7 @@ import pytest
 from builders import DAY, make_batch, make_run
 
 from phonon_bulk.batch import Head, State
-from phonon_bulk.errors import RunError, TransitionError
+from phonon_bulk.errors import JournalError, RunError, TransitionError
 from phonon_bulk.journal import (
     Admitted,
     Claim,
@@ -28,7 +29,8 @@ from phonon_bulk.report.audit import audit
 from phonon_bulk.schedule import Ask, Limits
 
 NOW = 1_795_400_000.0
-HEAD = Head("0" * 64, "QG8k000A").digest(0)
+HEADS = Head("0" * 64, "QG8k000A").digest
+HEAD = HEADS(0)
 KEY = b"k" * 32
 LEASE = 60.0
 
@@ -49,7 +51,7 @@ def dash(journal: Journal, run: int, calls: int = 1, limit: int | None = 60) -> 
         "default", "realtime", journal.owner, run, 1.0, Limits(limit), headroom=0.5, ramp=0.0,
         wants=(calls,),
     )  # fmt: skip
-    return Dash(ask, journal.owner, HEAD, LEASE)
+    return Dash(ask, journal.owner, HEADS, LEASE)
 
 
 @pytest.fixture
@@ -99,15 +101,18 @@ async def test_rows_are_numbered_as_they_come(
         record = opened.run(run)
         assert (record.rows, record.calls, record.kind) == (6, 6, Kind.INTAKE)
         assert [batch.rows[0] for batch in opened.batches(run)] == [1, 2, 5]
-    assert await journal.waiting(run) == 6
+        assert (opened.waiting([run]), opened.waiting([run + 1]), opened.waiting([])) == (6, 0, 0)
 
 
-async def test_the_same_key_gives_the_same_order(journal: SqliteJournal, run: int) -> None:
+async def test_the_same_key_gives_the_same_order(
+    journal: SqliteJournal, run: int, books: Callable[[], SqliteBooks]
+) -> None:
     """Nothing is kept a second time, whatever the second request was."""
     first = await admit(journal, new_order(run, 1, name="a", key=KEY))
     again = await admit(journal, new_order(run, 2, 3, name="b", key=KEY), dash(journal, run))
     assert again == Admitted(first.order, is_new=False)
-    assert await journal.waiting(run) == 1
+    with books() as opened:
+        assert opened.waiting([run]) == 1
 
 
 async def test_a_run_of_a_list_takes_none(journal: SqliteJournal) -> None:
@@ -147,11 +152,41 @@ async def test_whoever_came_first_goes_first(journal: SqliteJournal, run: int) -
     assert (await admit(journal, new_order(run, 2), dash(journal, run))).claim is None
 
 
-async def test_without_a_slot_it_waits(journal: SqliteJournal, run: int) -> None:
+async def test_without_a_slot_it_waits(
+    journal: SqliteJournal, run: int, books: Callable[[], SqliteBooks]
+) -> None:
     """One request a second is allowed: the second within it is only kept."""
     assert (await admit(journal, new_order(run, 1), dash(journal, run))).claim is not None
     assert (await admit(journal, new_order(run, 2), dash(journal, run))).claim is None
-    assert await journal.waiting(run) == 2
+    with books() as opened:
+        assert opened.waiting([run]) == 2
+
+
+async def test_a_run_that_was_taken_back_takes_none(
+    journal: SqliteJournal, run: int, books: Callable[[], SqliteBooks]
+) -> None:
+    """What comes after a person took it back was not meant: it is for another run."""
+    await journal.cancel(run, NOW, "cancelled by Asha")
+    with pytest.raises(RunError, match="takes no calls"):
+        await admit(journal, new_order(run, 1))
+    with books() as opened:
+        assert opened.run(run).rows == 0
+
+
+async def test_what_left_is_known_by_its_own_variant(journal: SqliteJournal) -> None:
+    """The second run of a day begins with other bytes: these are noted, so they can be proved."""
+    first = make_run(kind=Kind.INTAKE, endpoint="realtime")
+    await journal.open_run(first, NOW)
+    run = (await journal.open_run(first, NOW, again=True)).run
+    admitted = await admit(journal, new_order(run, 1), dash(journal, run))
+    assert admitted.claim is not None
+    assert admitted.claim.variant == 1
+    doubt = Settlement(State.IN_DOUBT, "lost", reason="lost", variant=1)
+    await journal.settle(admitted.claim.batch, doubt, journal.owner, NOW)
+    (claim,) = await journal.doubts(
+        run, limit=1, now=at(NOW + 1), within=600, today=str(DAY), but=[]
+    )
+    assert claim.head_sha256 == HEADS(1)
 
 
 async def test_of_a_held_run_nothing_leaves(journal: SqliteJournal, run: int) -> None:
@@ -220,6 +255,23 @@ async def test_gathered_and_split_again(
     with books() as opened:
         assert opened.counts(run).batches == {State.SPLIT: 3, State.CLAIMED: 2}
     assert other.order.run == run
+
+
+async def test_each_call_has_its_own_arrival(journal: SqliteJournal, run: int) -> None:
+    """Also in what was gathered, and in its parts: these came when the first of their calls did."""
+    for number, rows in enumerate(([1], [2, 3], [4, 5, 6])):
+        came = at(NOW + 10 * number)
+        await journal.admit(new_order(run, *rows), None, lambda came=came: came)  # type: ignore[misc]
+    members = await claimed(journal, run)
+    whole = await journal.gather(members, make_batch(range(1, 7)), journal.owner, at(NOW), LEASE)
+    assert whole.came_at == NOW
+    assert await journal.arrivals(whole) == [NOW, NOW + 10, NOW + 10, *[NOW + 20] * 3]
+    parts = [make_batch([1, 2]), make_batch([3, 5, 6])]
+    await journal.split(whole, parts, journal.owner, NOW, reason="late", expired=make_batch([4]))
+    halves = await claimed(journal, run)
+    assert [half.came_at for half in halves] == [NOW, NOW + 10]
+    assert await journal.arrivals(halves[1]) == [NOW + 10, NOW + 20, NOW + 20]
+    assert holds(journal, run)
 
 
 async def test_gather_takes_all_or_nothing(
@@ -314,6 +366,38 @@ async def test_at_work(journal: SqliteJournal, run: int, books: Callable[[], Sql
     with books() as opened:
         assert opened._connection.execute("SELECT count(*) FROM at_work").fetchone()[0] == 0
     await other._writer.close()
+
+
+async def test_nobody_is_at_work_in_a_copy(journal: SqliteJournal, run: int) -> None:
+    """A journal restored from a copy has no signs of those who worked on it then."""
+    await journal.begin_work(run, "sends", NOW)
+    copy = journal.path.with_name("copy.db")
+    with sqlite3.connect(journal.path) as here, sqlite3.connect(copy) as there:
+        here.backup(there)
+    here.close()
+    there.close()
+    restored = SqliteJournal(copy)
+    with SqliteBooks(copy) as opened:
+        assert opened.at_work() == []
+    await restored.recover(at(NOW))
+    with SqliteBooks(copy) as opened:
+        assert opened._connection.execute("SELECT count(*) FROM at_work").fetchone()[0] == 0
+    await restored.close()
+
+
+async def test_a_journal_that_is_not_where_it_was(
+    journal: SqliteJournal, books: Callable[[], SqliteBooks]
+) -> None:
+    """Moved away, or replaced: what is written would go with the old file."""
+    with books() as opened:
+        aside = journal.path.rename(journal.path.with_name("aside.db"))
+        with pytest.raises(JournalError, match="moved away"):
+            opened.version()
+        journal.path.write_bytes(b"")
+        with pytest.raises(JournalError, match="replaced"):
+            opened.version()
+        aside.rename(journal.path)
+        assert opened.version() > 0
 
 
 async def test_the_version_tells_of_changes(

@@ -19,6 +19,15 @@ from phonon_bulk.response import Answer, Verdict
 GATHERS = Manner(waits_for_list=False, gathers=True)
 
 
+async def admitted(journal: SqliteJournal, *ages: float) -> int:
+    """Open a run of single calls that came so many seconds before noon, in this order."""
+    run = (await journal.open_run(make_run(kind=Kind.INTAKE), NOON)).run
+    for row, age in enumerate(ages, 1):
+        new = NewOrder(f"order {row}", run, make_batch([row]), None, b"r" * 32)
+        await journal.admit(new, None, partial(at, NOON - age))
+    return run
+
+
 def called(script: Script) -> Counter[str]:
     """Return how often each contact was in a body that was posted."""
     calls = [call for body in script.bodies for call in orjson.loads(body)["calls"]]
@@ -143,10 +152,7 @@ async def test_one_that_stays_takes_what_comes(journal: SqliteJournal) -> None:
 
 async def test_what_is_not_fresh_any_more_expires(journal: SqliteJournal) -> None:
     """By the time that it came in, not by its start-time."""
-    run = (await journal.open_run(make_run(kind=Kind.INTAKE), NOON)).run
-    for row, came in ((1, NOON - 400), (2, NOON - 100)):
-        new = NewOrder(f"order {row}", run, make_batch([row]), None, b"r" * 32)
-        await journal.admit(new, None, partial(at, came))
+    run = await admitted(journal, 400, 100)
     script = Script(answers())
     fresh = Manner(waits_for_list=False, gathers=True, fresh_for=300)
     sender = dispatcher(journal, run, script, QUICK, manner=fresh)
@@ -154,3 +160,50 @@ async def test_what_is_not_fresh_any_more_expires(journal: SqliteJournal) -> Non
     assert called(script) == {"ACC0000002": 1}
     assert counts(journal, run).calls == {State.EXPIRED: 1, State.ACCEPTED: 1}
     assert sender.tally.expired == 1
+
+
+async def test_what_was_gathered_expires_one_by_one(journal: SqliteJournal) -> None:
+    """A long outage: the oldest of those that were tried together is too old, the others are not.
+
+    They are sent without it, in other bytes, as theirs were surely not taken.
+    """
+    run = await admitted(journal, 299, 150, 10)
+    now = NOON
+
+    async def say(number: int, _body: bytes) -> Answer:
+        nonlocal now
+        await asyncio.sleep(0)
+        now += 60 if number == 0 else 0
+        return OK if number else Answer(Verdict.NOT_SENT, "can't be reached")
+
+    script = Script(say)
+    fresh = Manner(waits_for_list=False, gathers=True, fresh_for=300)
+    sender = dispatcher(journal, run, script, QUICK, manner=fresh, clock=lambda: at(now))
+    await asyncio.wait_for(sender.run(asyncio.Event()), 20)
+    bodies = [orjson.loads(body)["calls"] for body in script.bodies]
+    assert [[call["client-identifier"] for call in calls] for calls in bodies] == [
+        ["ACC0000001", "ACC0000002", "ACC0000003"],
+        ["ACC0000002", "ACC0000003"],
+    ]
+    sums = counts(journal, run)
+    assert (sums.calls[State.EXPIRED], sums.accepted, sender.tally.expired) == (1, 2, 1)
+
+
+async def test_halves_expire_too(journal: SqliteJournal) -> None:
+    """What is left of a request after a bad call was found is as old as its calls are."""
+    run = await admitted(journal, 200, 100)
+    now = NOON
+
+    async def say(_number: int, _body: bytes) -> Answer:
+        nonlocal now
+        await asyncio.sleep(0)
+        now += 120
+        return Answer(Verdict.BAD_DATA, "Invalid Format", code=400)
+
+    script = Script(say)
+    fresh = Manner(waits_for_list=False, gathers=True, fresh_for=300)
+    sender = dispatcher(journal, run, script, QUICK, manner=fresh, clock=lambda: at(now))
+    await asyncio.wait_for(sender.run(asyncio.Event()), 20)
+    assert [body.count(b"client-identifier") for body in script.bodies] == [2, 1]
+    assert b"ACC0000002" in script.bodies[1]
+    assert counts(journal, run).calls[State.EXPIRED] == 1

@@ -67,6 +67,18 @@ async def test_the_first_calls_come_all_at_once(tmp_path: Path) -> None:
         await desk.stop()
 
 
+async def test_ended_at_once_while_a_call_is_in_flight(tmp_path: Path) -> None:
+    """It may have been placed: it is in doubt, and the next worker proves it."""
+    async with working(tmp_path) as desk:
+        desk.phonon.simulator.change({"faults": ["delay:5"]})
+        ticket, _ = await desk.worker.realtime.admit(single(1))
+        await until(lambda: len(desk.requests) == 1)
+        desk.worker.stop()
+        desk.worker.abort()
+        await asyncio.wait_for(desk.life, 4)
+        assert states(desk.path, ticket.run) == {"in_doubt": 1}
+
+
 async def test_many_at_once_are_gathered(tmp_path: Path) -> None:
     """Two thousand arrive together where 500 requests a minute are allowed: a few requests do."""
     limit = {"ENDPOINTS__REALTIME__REQUESTS_PER_MINUTE": "500"}
@@ -180,15 +192,88 @@ async def test_paused_cancelled_and_stopped(tmp_path: Path) -> None:
             ticket, _ = await door.admit(single(3))
             assert of(await door.wait(ticket.id, 10)) == ["accepted"]
             await journal.cancel(run, time.time(), "cancelled by Asha")
-        await until(lambda: desk.worker.standing().sending == ())
-        with pytest.raises(BlockedError, match="cancelled"):
-            await door.admit(single(4))
+        # What was sent after a person took the run back is not meant by it.
         ticket, _ = await door.admit(single(5))
         assert ticket.run != run
         assert of(await door.wait(ticket.id, 10)) == ["accepted"]
         desk.worker.stop()
         with pytest.raises(BlockedError, match="stopping"):
             await door.admit(single(6))
+
+
+async def test_many_that_come_at_once_do_not_slip_through(tmp_path: Path) -> None:
+    """Those that are being kept just now count: not one more than max_waiting is taken."""
+    limit = {"INTAKE__MAX_WAITING": "10", "ENDPOINTS__REALTIME__REQUESTS_PER_MINUTE": "6"}
+    async with working(tmp_path, **limit) as desk:
+        door = desk.worker.realtime
+        tries = [door.admit(single(row)) for row in range(1, 101)]
+        outcomes = await asyncio.gather(*tries, return_exceptions=True)
+        refused = [one for one in outcomes if isinstance(one, OverloadedError)]
+        assert len(refused) == 90
+        with SqliteBooks(desk.path) as books:
+            assert sum(run.calls for run in books.runs(5)) == 10
+
+
+async def test_who_waits_while_settings_are_reloaded_waits_on(tmp_path: Path) -> None:
+    """The answer comes after the reload, and is told."""
+    async with working(tmp_path) as desk:
+        door = desk.worker.realtime
+        desk.phonon.simulator.change({"faults": ["status:429"]})
+        ticket, _ = await door.admit(single(1))
+        waiting = asyncio.create_task(door.wait(ticket.id, 20))
+        await asyncio.sleep(0.1)
+        desk.worker.opened.clear()
+        desk.worker.reload(settings_for(desk.phonon, desk.path))
+        await asyncio.wait_for(desk.worker.opened.wait(), 10)
+        assert not waiting.done()
+        desk.phonon.simulator.change({"faults": []})
+        assert of(await asyncio.wait_for(waiting, 10)) == ["accepted"]
+
+
+async def test_who_waits_while_the_worker_stops_is_told_what_came(tmp_path: Path) -> None:
+    """An answer that comes while what is under way is ended; or else how far it is."""
+    limit = {"ENDPOINTS__REALTIME__REQUESTS_PER_MINUTE": "6"}
+    async with working(tmp_path, **limit) as desk:
+        door = desk.worker.realtime
+        desk.phonon.simulator.change({"faults": ["delay:0.5"]})
+        sent, _ = await door.admit(single(1))
+        await until(lambda: len(desk.requests) == 1)
+        kept, _ = await door.admit(single(2))
+        waits = [asyncio.create_task(door.wait(one.id, 20)) for one in (sent, kept)]
+        await desk.stop()
+        ends = await asyncio.wait_for(asyncio.gather(*waits), 5)
+        assert [of(end) for end in ends] == [["accepted"], ["waiting"]]
+
+
+async def test_reloaded_while_calls_come(tmp_path: Path) -> None:
+    """Again and again: each is kept, sent once, and none is in doubt."""
+    async with working(tmp_path) as desk:
+        door = desk.worker.realtime
+        tickets: list[str] = []
+        for row in range(1, 201):
+            if row % 40 == 0:
+                desk.worker.reload(settings_for(desk.phonon, desk.path))
+            tickets.append((await door.admit(single(row)))[0].id)
+            await asyncio.sleep(0.002)
+        ends = [of(await door.wait(ticket, 10)) for ticket in tickets]
+        assert ends == [["accepted"]] * len(tickets)
+        assert set(desk.numbers.values()) == {1}
+        assert len(desk.numbers) == len(tickets)
+        assert all(posted.state == "accepted" for posted in desk.posted)
+
+
+async def test_a_clock_that_is_set_back_over_midnight(tmp_path: Path) -> None:
+    """The day that has come again has a closed run: its calls go to another."""
+    async with working(tmp_path) as desk:
+        door = desk.worker.realtime
+        first, _ = await door.admit(single(1))
+        assert of(await door.wait(first.id, 10)) == ["accepted"]
+        behind = door._behind
+        assert behind is not None
+        await behind.journal.finish_reading(first.run, time.time())
+        second, _ = await door.admit(single(2))
+        assert second.run != first.run
+        assert of(await door.wait(second.id, 10)) == ["accepted"]
 
 
 async def test_what_waited_for_too_long_is_not_sent(tmp_path: Path) -> None:

@@ -113,8 +113,8 @@ class Callers:
                 url, data=order.body, headers=headers, params=query
             ) as response:
                 answer = orjson.loads(await response.read())
-        except (aiohttp.ClientError, ConnectionError, TimeoutError):
-            stage.done["HTTP: no answer"] += 1
+        except (aiohttp.ClientError, ConnectionError, TimeoutError) as error:
+            stage.done[f"HTTP: no answer, {type(error).__name__}"] += 1
             return False
         if response.status in _BUSY:
             stage.done[f"HTTP: {response.status}"] += 1

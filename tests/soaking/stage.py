@@ -205,9 +205,14 @@ class Stage:
             self.wrong.append(f"the worker ended with {code} after SIGTERM")
 
     async def watch(self) -> None:
-        """Look at the worker's memory now and then."""
+        """Look at the worker's memory now and then; start it anew if it died by itself."""
         while not self.over.is_set():
-            if self.worker is not None and self.worker.poll() is None:
+            code = self.worker.poll() if self.worker is not None else None
+            if self.is_ready and code is not None:
+                self.wrong.append(f"the worker died by itself after {self.seconds():.0f} s: {code}")
+                self.is_ready = False
+                await self.start()
+            elif self.worker is not None and code is None:
                 with contextlib.suppress(OSError, IndexError):  # it ends just now
                     self.samples.append(_sample(self.worker.pid, self.seconds()))
             await self.rest(SAMPLE_EVERY)

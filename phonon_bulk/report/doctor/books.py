@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path
 
+from phonon_bulk.call import INDIA
 from phonon_bulk.config import Settings
 from phonon_bulk.errors import PhononBulkError
 from phonon_bulk.journal import AtWork, Books, Control, Kind, Run
@@ -19,7 +20,7 @@ from phonon_bulk.report.doctor.aside import T, aside
 from phonon_bulk.report.doctor.files import OTHERS, OTHERS_WRITE, in_bytes
 from phonon_bulk.report.doctor.lines import Check
 from phonon_bulk.report.doctor.machine import folder_of
-from phonon_bulk.report.summary import Summary, summarize
+from phonon_bulk.report.summary import Summary, resuming, summarize
 
 _SECONDS = 5.0
 """For each part of the examination."""
@@ -225,18 +226,20 @@ def _runs(books: Books) -> Iterator[Check]:
 
 def _who(work: AtWork) -> str:
     host, _, rest = work.owner.partition(":")
-    since = datetime.fromtimestamp(work.since).astimezone()
+    since = datetime.fromtimestamp(work.since, INDIA)
     process = rest.partition(":")[0]
-    return f"run {work.run}: process {process} on {host} {work.what} since {since:%d %b %H:%M}"
+    return (
+        f"run {work.run}: process {process} on {host} {work.what} since {since:%d %b %H:%M} (India)"
+    )
 
 
 def to_do(run: Run, summary: Summary, at_work: set[int]) -> Iterator[Check]:
     """Yield what a run waits for from a person; `at_work` are the runs that somebody works on."""
     left = f"{summary.to_send:,}"
     if run.control is Control.STOPPED and summary.state == "stopped":
-        yield lines.RUN_STOPPED.check(run=run.id, reason=summary.reason)
+        yield lines.RUN_STOPPED.check(run=run.id, reason=summary.reason, resuming=resuming(summary))
     elif run.control is Control.PAUSED and summary.state == "paused":
-        yield lines.RUN_PAUSED.check(run=run.id, left=left)
+        yield lines.RUN_PAUSED.check(run=run.id, left=left, resuming=resuming(summary))
     elif run.id in at_work:
         return
     elif run.kind is Kind.INTAKE and summary.to_send:

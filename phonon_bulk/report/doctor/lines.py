@@ -272,12 +272,8 @@ CONSERVATION_LATE = Line(
 )
 AT_WORK = Line("at work", WELL, "{who}")
 RUNS = Line("runs", WELL, "none of the newest {number} waits for anybody")
-RUN_STOPPED = Line(
-    "run {run}", MIND, "stopped: {reason}. Mend that, then `phonon-bulk resume {run}`"
-)
-RUN_PAUSED = Line(
-    "run {run}", MIND, "paused, with {left} calls to send: `phonon-bulk resume {run}` goes on"
-)
+RUN_STOPPED = Line("run {run}", MIND, "stopped: {reason}. Mend that, then {resuming}")
+RUN_PAUSED = Line("run {run}", MIND, "paused, with {left} calls to send; go on with {resuming}")
 RUN_UNREAD = Line(
     "run {run}",
     MIND,

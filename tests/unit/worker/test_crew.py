@@ -99,6 +99,32 @@ async def test_a_fault_counts_more_than_a_journal_that_fails() -> None:
         await crew.watch(5)
 
 
+async def test_one_that_was_cancelled_has_died() -> None:
+    """Nobody in here cancels a task of a crew, and it does its work no more."""
+    crew, seen = Crew(), list[str]()
+    crew.start("well", lasts(crew, seen))
+    crew.start("gone", lasts(crew, seen))
+    await asyncio.sleep(0)
+    next(task for task in crew._tasks if task.get_name() == "gone").cancel()
+    with pytest.raises(RuntimeError, match="the task gone ended by itself"):
+        await crew.watch(5)
+    assert (seen, crew.died) == (["ended"], ["gone"])
+
+
+async def test_what_one_starts_while_it_ends_is_waited_for() -> None:
+    """Else it would work on with what is closed after all have ended."""
+    crew, seen = Crew(), list[str]()
+
+    async def starts() -> None:
+        await crew.end.wait()
+        crew.start("late", lasts(crew, seen), lasting=False)
+
+    crew.start("early", starts())
+    asyncio.get_running_loop().call_soon(crew.end.set)
+    await crew.watch(5)
+    assert seen == ["ended"]
+
+
 async def test_one_that_does_not_end_is_cut_off() -> None:
     """After the patience is over."""
 

@@ -45,6 +45,7 @@ def test_what_needs_a_restart_is_kept_back() -> None:
         WORKER__LISTEN="127.0.0.1:1",
         WORKER__TOKEN_FILE="/etc/token",
         SENDING__UVLOOP="off",
+        INTAKE__ENABLED="off",
         WORKER__RUNS="3",
     )
     held = kept_back(was, now)
@@ -52,6 +53,13 @@ def test_what_needs_a_restart_is_kept_back() -> None:
     assert held.worker.listen == "127.0.0.1:8787"
     assert held.worker.token_file is None
     assert held.sending.uvloop is True
+    assert held.intake.enabled is True
     assert held.worker.runs == 3
     late = {change.name for change in changes(was, now) if not change.at_once}
-    assert late == {"journal", "worker.listen", "worker.token_file", "sending.uvloop"}
+    assert late == {
+        "journal",
+        "worker.listen",
+        "worker.token_file",
+        "intake.enabled",
+        "sending.uvloop",
+    }
