@@ -217,6 +217,29 @@ def test_paused_resumed_and_cancelled_by_command(desk: Desk, simulator: Simulato
     assert desk.run("audit").exit == 0
 
 
+def test_single_calls_go_on_with_a_worker_alone(desk: Desk, simulator: Simulator) -> None:
+    """Elsewhere, or to another flow, is refused, with what to do; no list is spoken of."""
+    with worker(desk) as one:
+        one.wait_for("worker.ready")
+        assert one.call(1)[0] == 200
+        paused = desk.run("pause", "1")
+        assert "`phonon-bulk resume 1 --to-worker`" in paused.out
+        assert one.call(2)[0] == 503
+        assert "go on with `phonon-bulk resume 1 --to-worker`" in desk.run("status", "1").err
+        here = desk.run("resume", "1")
+        assert (here.exit, "resume 1 --to-worker" in here.err) == (2, True), here.err
+        elsewhere = desk.run("resume", "1", "--flow-id", "QG8k000B", "--to-worker")
+        assert (elsewhere.exit, "intake.flow_id" in elsewhere.err) == (2, True), elsewhere.err
+        resumed = desk.run("resume", "1", "--to-worker")
+        assert (resumed.exit, "list" in resumed.out) == (0, False), resumed.out
+        assert one.call(3)[0] == 200
+        cancelled = desk.run("cancel", "1", "--yes")
+        assert "another run" in cancelled.out
+        assert "another run" in desk.run("resume", "1", "--to-worker").err
+        assert one.call(4)[1]["run"] == 2
+    each_once(simulator, 3)
+
+
 def test_killed_and_started_again(desk: Desk, simulator: Simulator) -> None:
     """What was in flight is in doubt, and proved by a replay; each contact is called once."""
     simulator.change(faults=["delay:0.1"])

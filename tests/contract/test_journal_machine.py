@@ -445,7 +445,7 @@ class JournalMachine(RuleBasedStateMachine):
         return call("admit", new, self._pick("dash", [None, dash]), lambda: now)
 
     @precondition(lambda self: self._single(State.CLAIMED, State.READY))
-    @rule(fault=st.sampled_from(["", "", "", "", "a call lost", "another's"]))
+    @rule(fault=st.sampled_from(["", "", "", "a call lost", "sent before", "another's"]))
     def gather(self, fault: str) -> None:
         """Claim what is ready of single calls, and put together what somebody holds of a run."""
         run, journal = (
@@ -457,7 +457,8 @@ class JournalMachine(RuleBasedStateMachine):
         members = [one for one in held if one.run == run]
         if fault != "another's":
             members = [one for one in members if one.owner == journal.owner]
-            members = [one for one in members if not one.tried and one.parent is None] or members
+        if fault != "sent before":
+            members = [one for one in members if not one.tried and one.parent is None]
         if not members:
             return
         rows = tuple(sorted(row for one in members for row in one.rows))

@@ -6,9 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from phonon_bulk.cli.ending import advice, failed, how_to_mend
+from phonon_bulk.cli.ending import advice, failed, how_to_mend, next_step
 from phonon_bulk.dispatch import Ending, Outcome
 from phonon_bulk.errors import Exit
+from phonon_bulk.journal import Kind
 from phonon_bulk.report.summary import Summary
 from phonon_bulk.response import _ERRORS, _STATUSES, Verdict
 
@@ -97,3 +98,27 @@ def test_a_paused_run_is_not_done() -> None:
     """Also if all that was read is sent."""
     told = Outcome(Ending.TOLD, "the run is paused")
     assert "phonon-bulk resume 3" in advice(told, summary(state="paused", exit=Exit.STOPPED))[0]
+
+
+def test_a_run_that_is_held_says_what_it_waits_for() -> None:
+    """The step that mends it, and the command after it, also where a worker sends."""
+    assert next_step(summary()) is None
+    paused = next_step(summary(state="paused"))
+    assert paused is not None
+    assert "`phonon-bulk resume 3` (with --to-worker" in paused
+    stopped = next_step(summary(state="stopped", reason="Invalid Flow ID (301)"))
+    assert stopped is not None
+    assert stopped.startswith("Correct flow_id in the campaign file")
+    assert "resume 3 --flow-id ID` (with --to-worker" in stopped
+
+
+def test_single_calls_that_are_held_have_no_campaign_file() -> None:
+    """A wrong flow is named by those who send them; all else is mended as for lists."""
+    fields: dict[str, Any] = {"state": "stopped", "kind": Kind.INTAKE}
+    flow = next_step(summary(**fields, reason="Invalid Flow ID (301)"))
+    assert flow is not None
+    assert "phonon-bulk cancel 3" in flow
+    assert "campaign file" not in flow
+    balance = next_step(summary(**fields, reason="Insufficient Balance (305)"))
+    assert balance is not None
+    assert balance.endswith("then go on with `phonon-bulk resume 3 --to-worker`")

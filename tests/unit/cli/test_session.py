@@ -5,6 +5,7 @@ import os
 import signal
 import time
 from collections.abc import Iterator
+from datetime import datetime, timedelta
 
 import pytest
 
@@ -44,6 +45,18 @@ def test_what_blocks_is_cut_short() -> None:
         with cut_short(seconds(0.05)):
             signal.pause()
     assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
+
+
+def test_a_log_line_says_when_with_the_offset(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the machine's zone; whoever collects logs need not know which that is."""
+    for zone, offset in (("Asia/Kolkata", 5.5), ("UTC", 0.0)):
+        monkeypatch.setenv("TZ", zone)
+        time.tzset()
+        when = datetime.fromisoformat(session._with_time(None, "info", {})["timestamp"])
+        assert when.utcoffset() == timedelta(hours=offset)
+        assert abs(when.timestamp() - time.time()) < 60
+    monkeypatch.undo()
+    time.tzset()
 
 
 def test_what_is_up_already_is_not_begun() -> None:

@@ -142,6 +142,12 @@ def test_reading_needs_a_journal(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_reading_where_nobody_may_look(tmp_path: Path) -> None:
+    """A journal that can't be seen (another user's folder, for one) is no fault of the program."""
+    with pytest.raises(JournalUnusable, match="--journal"):
+        connect_to_read(tmp_path / ("j" * 300))  # longer than a name may be
+
+
 def test_reading_can_not_write(tmp_path: Path) -> None:
     """A connection for reading refuses to write."""
     connect(tmp_path / "j").close()

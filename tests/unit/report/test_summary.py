@@ -9,10 +9,10 @@ from builders import make_batch, make_left_out, make_run
 from phonon_bulk.batch import State
 from phonon_bulk.call import LeftOut
 from phonon_bulk.errors import Exit, PhononBulkError
-from phonon_bulk.journal import Control, Run, RunCounts
+from phonon_bulk.journal import Control, Kind, Run, RunCounts
 from phonon_bulk.journal.books import SqliteBooks
 from phonon_bulk.journal.sqlite import SqliteJournal
-from phonon_bulk.report.summary import Summary, add_up, summarize, to_table, to_text
+from phonon_bulk.report.summary import Summary, add_up, resuming, summarize, to_table, to_text
 
 
 def summary(
@@ -25,6 +25,7 @@ def summary(
     read: bool = True,
     control: Control = Control.GO,
     reason: str | None = None,
+    kind: Kind = Kind.LIST,
 ) -> Summary:
     """Return the summary of a run with so many calls in each state."""
     total = sum(n for state, n in calls.items() if state is not State.SPLIT)
@@ -50,6 +51,7 @@ def summary(
         suppressed=suppressed,
         duplicates=duplicates,
         calls=total,
+        kind=kind,
     )
     if accepted is None:
         accepted = calls.get(State.ACCEPTED, 0)
@@ -193,6 +195,27 @@ def test_a_stopped_run_says_why() -> None:
 def test_an_unread_list_is_said() -> None:
     """If rows are still to be read, the text says up to which row they are."""
     assert "up to row 5 only" in to_text(summary({A: 5}, read=False))
+
+
+def test_single_calls_have_no_list() -> None:
+    """Nothing is to be read on; a worker alone sends them, and lets them go on."""
+    text = to_text(summary({A: 5}, read=False, kind=Kind.INTAKE))
+    assert text.startswith("run 7 · reminder · single calls of a day, more may come")
+    assert "phonon-bulk worker" in text
+    assert "list" not in text
+    assert "resume" not in text
+    held = summary({A: 5}, read=False, kind=Kind.INTAKE, control=Control.PAUSED)
+    assert resuming(held) == "`phonon-bulk resume 7 --to-worker`"
+    assert "--to-worker" in resuming(summary({A: 5}))
+
+
+def test_who_is_at_work_is_said_by_the_clock_of_india() -> None:
+    """As all other times of day that a summary has."""
+    made = replace(
+        summary({State.READY: 5}),
+        at_work=[{"host": "vm", "pid": 12, "what": "sends", "since": 1_795_493_730.0}],
+    )
+    assert "process 12 on vm sends since 09:45 (India)" in to_text(made)
 
 
 def test_the_table() -> None:
