@@ -15,6 +15,7 @@ CODE = {
     for path in [
         *(ROOT / "phonon_bulk/report/doctor").glob("*.py"),
         ROOT / "phonon_bulk/cli/doctor.py",
+        ROOT / "phonon_bulk/cli/examining.py",
         ROOT / "phonon_bulk/cli/trial.py",
     ]
 }
