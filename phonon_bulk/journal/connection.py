@@ -67,6 +67,8 @@ def unusable(error: OSError | sqlite3.Error, path: Path) -> JournalUnusable:
         return JournalUnusable(str(explain(error, path)))
     if error.errno == errno.ENOSPC:
         return JournalUnusable(f"the journal {path} can't be opened: {_FULL}")
+    if error.errno in {errno.EACCES, errno.EPERM}:  # another journal would know nothing of it
+        return JournalUnusable(f"the journal {path} can't be opened: {error.strerror}. {_OWNER}")
     return JournalUnusable(
         f"the journal {path} can't be opened: {error.strerror}. Give another place with "
         "--journal, or make this one writable for the user who runs phonon-bulk"
@@ -121,7 +123,7 @@ def explain(error: sqlite3.Error, path: Path) -> JournalError:
     elif "disk I/O error" in text:
         what = "its disk can't be written or read. See whether it is full or failing (dmesg)"
     elif "readonly" in text or "unable to open" in text:
-        what = "it is not writable for the user who runs phonon-bulk, nor is its folder perhaps"
+        what = f"it is not writable for this user, nor is its folder perhaps. {_OWNER}"
     elif "locked" in text or "busy" in text:
         what = "another program holds it locked"
     elif "malformed" in text or "not a database" in text:
@@ -134,6 +136,10 @@ def explain(error: sqlite3.Error, path: Path) -> JournalError:
     return JournalError(f"the journal {path} can't be used: {what}")
 
 
+_OWNER = (
+    "Run phonon-bulk as the user to whom it belongs; if the disk is read-only or that user has "
+    "lost it, mend that"
+)
 _FULL = "the disk is full. Free some space; what was committed is safe"
 
 

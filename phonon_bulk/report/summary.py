@@ -247,6 +247,9 @@ def _in_words(summary: Summary) -> str:
         "sending": "calls are still to be sent",
         "stopped": f"stopped: {summary.reason}",
         "in_doubt": "finished but for calls in doubt",
+        # By whom, if that is known.
+        "paused": summary.reason or "paused",
+        "cancelled": summary.reason or "cancelled",
     }
     return words.get(summary.state, summary.state)
 

@@ -192,6 +192,16 @@ def test_a_stopped_run_says_why() -> None:
     assert text.startswith("run 7 · reminder · stopped: Invalid Flow ID")
 
 
+@pytest.mark.parametrize("control", [Control.PAUSED, Control.CANCELLED])
+def test_a_run_that_is_held_says_by_whom(control: Control) -> None:
+    """Whoever finds it so at night knows whom to ask."""
+    text = to_text(summary({State.READY: 5}, control=control, reason=f"{control} by asha@vm"))
+    assert text.startswith(f"run 7 · reminder · {control} by asha@vm\n")
+    assert to_text(summary({State.READY: 5}, control=control)).startswith(
+        f"run 7 · reminder · {control}\n"
+    )
+
+
 def test_an_unread_list_is_said() -> None:
     """If rows are still to be read, the text says up to which row they are."""
     assert "up to row 5 only" in to_text(summary({A: 5}, read=False))
