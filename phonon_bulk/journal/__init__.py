@@ -266,8 +266,8 @@ class Journal(Protocol):
         """Keep an order of single calls, or return the one that was kept with its key before.
 
         With `dash`, and if no other batch of its run is ready and a slot can be had, its batch is
-        marked as sending in the same breath. Raises RunError if the run takes no calls any more:
-        its day is over, or it was taken back.
+        marked as sending in the same breath. Raises RunHeldError if the run is paused or stopped,
+        RunError if it takes no calls any more: its day is over, or it was taken back.
         """
 
     async def gather(

@@ -312,7 +312,7 @@ SELECT id, run, batch, came_at, request FROM intake WHERE id = :id;
 
 -- name: count_single
 UPDATE run SET rows = rows + :calls, calls = calls + :calls
- WHERE id = :run AND kind = 'intake' AND read_at IS NULL AND control <> 'cancelled'
+ WHERE id = :run AND kind = 'intake' AND read_at IS NULL AND control = 'go'
 RETURNING rows;
 
 -- name: insert_single
@@ -334,7 +334,6 @@ SELECT 1 FROM batch INDEXED BY batch_ready
 UPDATE batch
    SET state = 'claimed', owner = :owner, lease_until = :lease_until
  WHERE id = :batch AND state = 'ready'
-   AND EXISTS (SELECT 1 FROM run WHERE run.id = batch.run AND control = 'go')
 RETURNING id, run, first_row, calls, start_date, sha256, variant, head_sha256, attempts, doubted_at,
           coalesce(doubted_steady, doubted_at) AS doubted_steady, denied, came_at, parent;
 

@@ -8,12 +8,21 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from phonon_bulk.batch import State
-from phonon_bulk.errors import RunError, TransitionError
+from phonon_bulk.errors import RunError, RunHeldError, TransitionError
 from phonon_bulk.journal import buckets
-from phonon_bulk.journal.changes import arrival, claim_with_body, execute, send
+from phonon_bulk.journal.changes import arrival, claim_with_body, execute, run_of, send
 from phonon_bulk.journal.clock import Moment
 from phonon_bulk.journal.frozen import FrozenBatch, thaw_rows
-from phonon_bulk.journal.records import Admitted, Claim, Dash, NewOrder, Order, Repeat
+from phonon_bulk.journal.records import (
+    Admitted,
+    Claim,
+    Control,
+    Dash,
+    Kind,
+    NewOrder,
+    Order,
+    Repeat,
+)
 
 Connection = sqlite3.Connection
 
@@ -38,7 +47,7 @@ def _keep(db: Connection, new: NewOrder, now: Moment) -> int:
     frozen = new.batch
     counted = execute(db, "count_single", {"run": new.run, "calls": frozen.calls}).fetchall()
     if len(counted) != 1:
-        raise RunError(f"run {new.run} takes no calls any more")
+        raise _no_calls_to(run_of(db, new.run))
     batch = insert(
         db, new.run, replace(frozen, first_row=counted[0]["rows"] - frozen.calls + 1), now.wall
     )
@@ -52,6 +61,16 @@ def _keep(db: Connection, new: NewOrder, now: Moment) -> int:
     }
     execute(db, "insert_order", values)
     return batch
+
+
+def _no_calls_to(run: sqlite3.Row) -> RunError:
+    """Return why a run takes no calls: not just now, or never again."""
+    is_open = run["kind"] == Kind.INTAKE and run["read_at"] is None
+    if is_open and run["control"] != Control.CANCELLED:
+        return RunHeldError(
+            f"run {run['id']}, which takes the calls to this flow, is {run['control']}"
+        )
+    return RunError(f"run {run['id']} takes no calls any more")
 
 
 def insert(
@@ -86,10 +105,7 @@ def _dashed(db: Connection, admitted: Admitted, dash: Dash, now: Moment) -> Admi
     if not lease.slots:
         return admitted
     held = {"batch": order.batch, "owner": dash.owner, "lease_until": now.steady + dash.lease}
-    row = execute(db, "claim_one", held).fetchone()
-    if row is None:  # its run was stopped, or taken back
-        return admitted
-    claim = claim_with_body(db, row)
+    claim = claim_with_body(db, execute(db, "claim_one", held).fetchone())
     sent = send(db, claim, dash.digest(claim.variant), dash.owner, now, dash.lease)
     if isinstance(sent, Repeat):
         if sent.halve:

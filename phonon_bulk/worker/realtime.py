@@ -21,7 +21,7 @@ from phonon_bulk.batch import Batch
 from phonon_bulk.call import Call, encode, today_in_india
 from phonon_bulk.config import Campaign, EndpointName, Settings
 from phonon_bulk.dispatch import Posted
-from phonon_bulk.errors import JournalError, RunError
+from phonon_bulk.errors import JournalError, RunError, RunHeldError
 from phonon_bulk.intake.door import (
     BlockedError,
     CallState,
@@ -152,9 +152,12 @@ class Realtime:
             behind.coming -= len(order.calls)
 
     async def _admit(self, behind: Behind, order: Order) -> tuple[Ticket, bool]:
-        with contextlib.suppress(RunError):  # its day is over just now, or it was taken back
+        try:
             return await self._keep(behind, order)
-        behind.open.pop(order.flow_id, None)
+        except RunHeldError as error:
+            raise BlockedError(str(error)) from None
+        except RunError:  # its day is over just now, or it was taken back
+            behind.open.pop(order.flow_id, None)
         try:
             return await self._keep(behind, order)
         except RunError as error:
@@ -245,7 +248,10 @@ class Realtime:
     # ---- the run of the day
 
     async def _open_for(self, behind: Behind, flow_id: str) -> _Open:
-        """Return the run that takes today's calls to a flow. Raises BlockedError if it is held."""
+        """Return the run that takes today's calls to a flow, with somebody who sends it.
+
+        Raises BlockedError if these settings don't let it be sent.
+        """
         today = today_in_india(time.time())
         opened = behind.open.get(flow_id)
         if opened is None or opened.day != today:
@@ -255,9 +261,9 @@ class Realtime:
                     opened = await self._open(behind, flow_id, today)
         if behind.senders.of(opened.run) is None:
             record = await asyncio.to_thread(behind.tickets.run, opened.run)
-            _refuse_held(record)
-            behind.senders.start(_due(record))
-            self._refuse_unsendable(behind, opened)
+            if record.control is Control.GO:  # else the journal refuses the order, and says why
+                behind.senders.start(_due(record))
+                self._refuse_unsendable(behind, opened)
         return opened
 
     def _refuse_unsendable(self, behind: Behind, opened: _Open) -> None:
@@ -293,14 +299,6 @@ async def close_run(behind: Behind, run: int) -> None:
     with contextlib.suppress(RunError):  # another worker was quicker
         await behind.journal.finish_reading(run, time.time())
     behind.senders.stop(run, "it takes no calls any more")
-
-
-def _refuse_held(run: Run) -> None:
-    """Raise BlockedError if nothing of a run is to be sent now, RunError if never again."""
-    if run.control is Control.CANCELLED:
-        raise RunError(f"run {run.id} was taken back")
-    if run.control is not Control.GO:
-        raise BlockedError(f"run {run.id}, which takes the calls to this flow, is {run.control}")
 
 
 def _due(run: Run) -> DueRun:

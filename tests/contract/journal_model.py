@@ -373,8 +373,8 @@ class Model:
         begun, now = self.runs.get(new.run), clock()
         if begun is None or begun.new.kind is not Kind.INTAKE or begun.read_at is not None:
             raise RunError
-        if begun.control is Control.CANCELLED:
-            raise RunError
+        if begun.control is not Control.GO:
+            raise RunError if begun.control is Control.CANCELLED else RunHeldError
         frozen = replace(new.batch, first_row=begun.rows + 1)
         for row in range(begun.rows + 1, begun.rows + 1 + frozen.calls):
             self.came[new.run, row] = now.wall
@@ -386,8 +386,7 @@ class Model:
         return self._dashed(Admitted(order, is_new=True), one, dash, now)
 
     def _dashed(self, kept: Admitted, one: Kept, dash: Dash | None, now: Moment) -> Admitted:
-        goes = self.runs[one.run].control is Control.GO
-        if dash is None or not goes or self.of(one.run, State.READY) != [one]:
+        if dash is None or self.of(one.run, State.READY) != [one]:
             return kept
         one.hold(State.CLAIMED, dash.owner, now.steady + dash.lease)
         claim = one.claim()

@@ -10,7 +10,7 @@ import pytest
 from builders import DAY, make_batch, make_run
 
 from phonon_bulk.batch import Head, State
-from phonon_bulk.errors import JournalError, RunError, TransitionError
+from phonon_bulk.errors import JournalError, RunError, RunHeldError, TransitionError
 from phonon_bulk.journal import (
     Admitted,
     Claim,
@@ -189,10 +189,21 @@ async def test_what_left_is_known_by_its_own_variant(journal: SqliteJournal) -> 
     assert claim.head_sha256 == HEADS(1)
 
 
-async def test_of_a_held_run_nothing_leaves(journal: SqliteJournal, run: int) -> None:
-    """It is kept, as it was asked to be, and waits."""
+async def test_a_held_run_takes_none(
+    journal: SqliteJournal, run: int, books: Callable[[], SqliteBooks]
+) -> None:
+    """From the moment on in which it is held; what came before is told of as ever."""
+    first = await admit(journal, new_order(run, 1, name="a", key=KEY))
     await journal.control(run, Control.PAUSED, [Control.GO])
-    assert (await admit(journal, new_order(run, 1), dash(journal, run))).claim is None
+    with pytest.raises(RunHeldError, match="is paused"):
+        await admit(journal, new_order(run, 2), dash(journal, run))
+    assert await admit(journal, new_order(run, 1, name="b", key=KEY)) == Admitted(
+        first.order, is_new=False
+    )
+    with books() as opened:
+        assert opened.run(run).rows == 1
+    await journal.control(run, Control.GO, [Control.PAUSED])
+    assert (await admit(journal, new_order(run, 2))).is_new
 
 
 async def test_a_repeat_is_not_sent(
