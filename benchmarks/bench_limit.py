@@ -9,7 +9,7 @@ seconds, and denies what is over the limit. The server counts for itself, by the
 requests came. The batches are small (see small_batches.py), so that the work is for requests; the
 server answers after 50 ms.
 
-At the end all are told to stop, what was not sent is cancelled, what is in doubt is settled by
+At the end all are told to stop, what was not sent is expired, what is in doubt is settled by
 `phonon-bulk resume`, and the journal's accepted bodies are compared with those the server took.
 
 All is in a temporary folder and on this machine. Figures are written to

@@ -148,7 +148,8 @@ class Ended:
 
     accepted: list[bytes]
     """The SHA-256 of each body."""
-    cancelled: int
+    expired: int
+    """What was left over; see `expire_what_is_left`."""
     others: int
     """In doubt still, refused, and what else there should be none of."""
 
@@ -156,17 +157,17 @@ class Ended:
 def outcome(folder: Path, runs: int) -> Ended:
     """Return what became of all batches."""
     head = Head(SECURITY_ID, FLOW_ID)
-    accepted, cancelled, others = [], 0, 0
+    accepted, expired, others = [], 0, 0
     with SqliteBooks(folder / _JOURNAL) as books:
         for run in range(1, runs + 1):
             for batch in books.batches(run):
                 if batch.state is State.ACCEPTED and batch.calls is not None:
                     accepted.append(sha256(head.body(batch.calls)).digest())
-                elif batch.state is State.CANCELLED:
-                    cancelled += 1
+                elif batch.state is State.EXPIRED:
+                    expired += 1
                 else:
                     others += 1
-    return Ended(accepted, cancelled, others)
+    return Ended(accepted, expired, others)
 
 
 def waiting(folder: Path, runs: int) -> list[int]:

@@ -115,6 +115,27 @@ _STATUSES: dict[int, tuple[Verdict, str]] = {
 _ACCEPTED, _INVALID_SECURITY_ID = "accepted", "invalid security id"
 """The two documented messages of code 202."""
 
+_OF_ONE_FLOW = frozenset({301, 304})
+"""The codes that speak of the flow alone."""
+
+_OF_THE_ACCOUNT = (
+    "Invalid Security ID",
+    *(
+        message
+        for code, (verdict, message) in _ERRORS.items()
+        if verdict in {Verdict.SETUP, Verdict.ACCOUNT} and code not in _OF_ONE_FLOW
+    ),
+    *(m for verdict, m in _STATUSES.values() if verdict in {Verdict.SETUP, Verdict.ACCOUNT}),
+)
+
+
+def concerns_account(reason: str) -> bool:
+    """Say whether that for which a run was stopped would stop all others of its account, too.
+
+    A wrong flow id would not, nor would rows that are refused one by one.
+    """
+    return reason.startswith(_OF_THE_ACCOUNT)
+
 
 def read(
     endpoint: str, status: int, body: bytes, *, now: float, headers: Mapping[str, str]

@@ -91,6 +91,8 @@ class Dispatcher:
         self._ask = ask
         self._one_gathers = asyncio.Lock()
         self._dashes: set[asyncio.Task[None]] = set()
+        self._in_hand = 0
+        """Batches that a worker has."""
         self._ended = asyncio.Event()
         self._health = Health(run, pace.policy, self.tally, self._ended, chance)
         self._group: asyncio.TaskGroup | None = None
@@ -155,6 +157,11 @@ class Dispatcher:
             raise self._failed
         return self._outcome
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether something is being sent, or waits here to be."""
+        return self._in_hand > 0 or bool(self._dashes) or not self._feeder.is_empty
+
     # ---- when to end
 
     def _end(self, outcome: Outcome) -> None:
@@ -215,6 +222,7 @@ class Dispatcher:
 
     async def _handle(self, claim: Claim, line: Line) -> None:
         """Send a batch, or give it back."""
+        self._in_hand += 1
         try:
             unsent = claim if self._ended.is_set() else await self._send(claim, line)
             if unsent is not None and not unsent.replay:
@@ -227,6 +235,7 @@ class Dispatcher:
         except JournalError as error:
             self._fail(error)
         finally:
+            self._in_hand -= 1
             self._feeder.done_with(claim.batch)
 
     async def _send(self, claim: Claim, line: Line) -> Claim | None:

@@ -57,6 +57,7 @@ from phonon_bulk.journal.records import (
     RunCounts,
     SettledBatch,
     Settlement,
+    StoppedRun,
     identity_of,
 )
 from phonon_bulk.schedule import Ask, Lease, Limits, Rate
@@ -90,6 +91,7 @@ __all__ = [
     "RunCounts",
     "SettledBatch",
     "Settlement",
+    "StoppedRun",
     "identity_of",
 ]
 
@@ -435,8 +437,8 @@ class Books(Protocol):
         Where calls were gathered, such a batch has rows of others too.
         """
 
-    def stopped(self, today: str) -> dict[int, str]:
-        """Return why runs are stopped of which something could be sent today or later.
+    def stopped(self, today: str) -> list[StoppedRun]:
+        """Return the runs that are stopped of which something could be sent today or later.
 
         That is told from the first and the last hundred of their batches.
         """

@@ -24,6 +24,7 @@ from phonon_bulk.journal import (
     Run,
     RunCounts,
     SettledBatch,
+    StoppedRun,
     buckets,
 )
 from phonon_bulk.journal.alive import is_gone
@@ -201,9 +202,12 @@ class SqliteBooks:
             rows = range(row["from_row"], row["from_row"] + row["of_calls"])
             yield row["origin"], rows, self._settled_batch(row)
 
-    def stopped(self, today: str) -> dict[int, str]:
+    def stopped(self, today: str) -> list[StoppedRun]:
         """See `Books`."""
-        return {row["id"]: row["reason"] or "" for row in self._rows("stopped", today=today)}
+        return [
+            StoppedRun(row["id"], row["account"], row["flow_id"], row["reason"] or "")
+            for row in self._rows("stopped", today=today)
+        ]
 
     def waiting(self, runs: Sequence[int]) -> int:
         """See `Books`."""

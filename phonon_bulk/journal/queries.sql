@@ -366,7 +366,7 @@ SELECT came_at FROM batch INDEXED BY batch_by_row
 -- name: stopped
 -- The first and the last of what is ready tell whether anything of it is not past: all of a list
 -- has one date mostly, and may be a hundred thousand batches.
-SELECT id, reason FROM run
+SELECT id, account, flow_id, reason FROM run
  WHERE control = 'stopped' AND (
     EXISTS (SELECT 1 FROM (
         SELECT start_date FROM batch INDEXED BY batch_ready

@@ -201,6 +201,16 @@ class DueRun:
 
 
 @dataclass(frozen=True, slots=True)
+class StoppedRun:
+    """A run that the provider stopped."""
+
+    run: int
+    account: str
+    flow_id: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class AtWork:
     """A process that is at work on a run."""
 

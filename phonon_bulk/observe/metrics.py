@@ -198,6 +198,9 @@ class _Pulled(Collector):
         yield _gauge("draining", "1 once it was told to stop.", now.draining)
         yield _gauge("runs_sending", "Runs that are being sent.", len(now.sending))
         yield _gauge("runs_blocked", "Runs that can't be sent.", len(now.blocked))
+        yield _gauge(
+            "runs_resting", "Runs that wait for an endpoint that failed.", len(now.resting)
+        )
         expired = CounterMetricFamily(
             f"{PREFIX}calls_expired", "Calls that were too late to be sent."
         )

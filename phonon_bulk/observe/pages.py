@@ -56,7 +56,7 @@ async def readyz(standing: Standing) -> Answer:
 def _reasons(standing: Standing) -> Iterator[tuple[str, str]]:
     if standing.journal_problem is not None:
         yield JOURNAL_NOT_WRITABLE, "see the log of the worker, and whether the disk is full"
-    if standing.blocked:
-        yield BLOCKED, "a run can't be sent; `phonon-bulk runs` lists them"
+    if standing.barred:
+        yield BLOCKED, "the provider takes nothing; `phonon-bulk runs` lists what is stopped"
     if standing.draining:
         yield DRAINING, "it was told to stop, and ends what is under way"

@@ -10,7 +10,7 @@ class Standing:
     since: float
     """When it began, seconds since the epoch."""
     sending: tuple[int, ...] = ()
-    """The numbers of the runs that it sends."""
+    """The numbers of the runs that have something to send just now."""
     accepted: int = 0
     """Calls, since it began; as the next three."""
     refused: int = 0
@@ -20,7 +20,11 @@ class Standing:
     journal_problem: str | None = None
     """Why the journal can't be written; None if it can."""
     blocked: tuple[str, ...] = ()
-    """Why runs are stopped by the provider, a sentence each."""
+    """Why runs can't be sent, a sentence each."""
+    barred: bool = False
+    """What stops one of them stops all: the account, or the flow that is set for single calls."""
+    resting: tuple[str, ...] = ()
+    """Why an endpoint is left alone for a while, a sentence for each run that it keeps waiting."""
     draining: bool = False
     """It was told to stop, and ends what is under way."""
 
@@ -35,4 +39,5 @@ class Standing:
         text = f"sending run {runs}{more}" if self.sending else "idle"
         text += f"; {self.accepted:,} calls accepted"
         text += f", {self.in_doubt:,} in doubt" if self.in_doubt else ""
+        text += f"; the provider is away: {self.resting[0]}" if self.resting else ""
         return text + (f"; stopped: {'; '.join(self.blocked)}" if self.blocked else "")

@@ -11,7 +11,7 @@ from typing import Any
 
 import structlog
 
-from phonon_bulk.errors import JournalError
+from phonon_bulk.errors import JournalError, PhononBulkError
 
 log = structlog.get_logger("phonon_bulk.worker")
 
@@ -68,6 +68,8 @@ class Crew:
                 self._note(RuntimeError(f"the task {task.get_name()} ended by itself"))
         elif isinstance(error, JournalError):
             self.fail(error)
+        elif isinstance(error, PhononBulkError):  # whoever started all says what it is
+            self._note(error)
         else:
             self.died.append(task.get_name())
             log.error("task.died", task=task.get_name(), error=type(error).__name__)

@@ -18,9 +18,11 @@ from phonon_bulk.config import Campaign, Settings
 from phonon_bulk.dispatch import Posted, Tally
 from phonon_bulk.errors import JournalError, JournalUnusable
 from phonon_bulk.jobs import lists
+from phonon_bulk.journal import StoppedRun
 from phonon_bulk.journal.books import SqliteBooks
 from phonon_bulk.journal.sqlite import SqliteJournal
 from phonon_bulk.observe.standing import Standing
+from phonon_bulk.response import concerns_account
 from phonon_bulk.worker.crew import Crew
 from phonon_bulk.worker.drop import DropFolders
 from phonon_bulk.worker.looking import look_for_runs
@@ -121,19 +123,34 @@ class Worker:
         add(totals, self._totals)
         for tally in senders.tallies if senders else ():
             add(totals, tally)
-        held = {**senders.unsendable, **senders.stopped} if senders else {}
+        held = [*senders.unsendable.values(), *senders.stopped] if senders else []
+        resting = senders.resting if senders else {}
         return Standing(
             since=self._since,
-            sending=senders.runs if senders else (),
+            sending=senders.busy if senders else (),
             accepted=totals.accepted,
             refused=totals.refused,
             in_doubt=totals.in_doubt,
             expired=totals.expired,
             requests=totals.requests,
             journal_problem=self._problem,
-            blocked=tuple(f"run {run}: {why}" for run, why in sorted(held.items())),
+            blocked=tuple(f"run {run}: {why}" for run, why in sorted(_reasons(held).items())),
+            barred=any(self._bars_all(one) for one in held),
+            resting=tuple(f"run {run}: {why}" for run, why in resting.items()),
             draining=self._told is Told.STOP,
         )
+
+    def _bars_all(self, held: StoppedRun) -> bool:
+        """Say whether that which stopped a run stops all that this worker is for.
+
+        One flow id that is wrong does not: anybody who may post a call can name one.
+        """
+        intake = self.settings.intake
+        if not intake.enabled:
+            return concerns_account(held.reason)
+        if held.account != intake.account:
+            return False
+        return held.flow_id == intake.flow_id or concerns_account(held.reason)
 
     @property
     def ended(self) -> tuple[str, ...]:
@@ -246,6 +263,10 @@ class Worker:
         if self.campaigns:
             folders = DropFolders(self.settings, self.campaigns)
             crew.start("drop folders", folders.watch(journal, crew.end))
+
+
+def _reasons(held: Sequence[StoppedRun]) -> dict[int, str]:
+    return {one.run: one.reason for one in held}
 
 
 def _when(*, at_once: bool) -> str:

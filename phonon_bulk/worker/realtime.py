@@ -267,9 +267,9 @@ class Realtime:
         return opened
 
     def _refuse_unsendable(self, behind: Behind, opened: _Open) -> None:
-        why = behind.senders.unsendable.get(opened.run)
-        if why is not None:
-            raise BlockedError(f"the worker can't send to this flow: {why}")
+        held = behind.senders.unsendable.get(opened.run)
+        if held is not None:
+            raise BlockedError(f"the worker can't send to this flow: {held.reason}")
 
     async def _open(self, behind: Behind, flow_id: str, today: date) -> _Open:
         if len(behind.open) >= MOST_FLOWS and flow_id not in behind.open:

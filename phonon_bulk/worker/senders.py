@@ -14,7 +14,7 @@ from phonon_bulk.dispatch import Dispatcher, Ending, Manner, Outcome, Posted, Ta
 from phonon_bulk.endpoint import Endpoint
 from phonon_bulk.errors import SettingsError
 from phonon_bulk.jobs.wiring import ask_of, check_limits, limiter_for, pace_of
-from phonon_bulk.journal import Control, DueRun, Journal, Kind, Run
+from phonon_bulk.journal import Control, DueRun, Journal, Kind, Run, StoppedRun
 from phonon_bulk.worker.crew import Crew
 
 log = structlog.get_logger("phonon_bulk.worker")
@@ -80,15 +80,28 @@ class Senders:
         self._senders: dict[int, Sender] = {}
         self._pauses: dict[int, _Pause] = {}
         self._warned: set[str] = set()
-        self.unsendable: dict[int, str] = {}
-        """Why runs can't be sent with these settings."""
-        self.stopped: dict[int, str] = {}
-        """Why runs were stopped by the provider, as the journal has it."""
+        self.unsendable: dict[int, StoppedRun] = {}
+        """The runs that can't be sent with these settings."""
+        self.stopped: Sequence[StoppedRun] = ()
+        """The runs that the provider stopped, as the journal has it."""
 
     @property
     def runs(self) -> tuple[int, ...]:
         """The runs that are being sent."""
         return tuple(sorted(self._senders))
+
+    @property
+    def busy(self) -> tuple[int, ...]:
+        """Those that have something to send: calls may come to the others at any time."""
+        senders = self._senders.values()
+        return tuple(sorted(s.run for s in senders if not s.is_single or s.dispatcher.is_busy))
+
+    @property
+    def resting(self) -> dict[int, str]:
+        """Why the endpoint of a run is left alone, by run: it failed, or gave no clear answer."""
+        senders = self._senders.values()
+        found = {s.run: s.dispatcher.tally.resting for s in senders}
+        return {run: why for run, why in sorted(found.items()) if why is not None}
 
     @property
     def tallies(self) -> Iterable[Tally]:
@@ -140,9 +153,10 @@ class Senders:
             endpoint, sender = self._sender(due)
         except SettingsError as error:
             why = "; ".join(error.problems)
-            if self.unsendable.get(due.run) != why:
+            held = StoppedRun(due.run, due.account, due.flow_id, why)
+            if self.unsendable.get(due.run) != held:
                 log.warning("run.unsendable", run=due.run, what=why)
-            self.unsendable[due.run] = why
+            self.unsendable[due.run] = held
             return
         self.unsendable.pop(due.run, None)
         self._senders[due.run] = sender

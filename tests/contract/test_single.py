@@ -21,6 +21,7 @@ from phonon_bulk.journal import (
     Moment,
     NewOrder,
     Settlement,
+    StoppedRun,
 )
 from phonon_bulk.journal.books import SqliteBooks
 from phonon_bulk.journal.evidence import SqliteEvidence
@@ -458,5 +459,7 @@ async def test_stopped_runs_that_could_be_sent(
     await journal.control(run, Control.STOPPED, [Control.GO], "Invalid Flow ID")
     await journal.control(other, Control.PAUSED, [Control.GO], "by Asha")
     with books() as opened:
-        assert opened.stopped(str(DAY)) == {run: "Invalid Flow ID"}
-        assert opened.stopped(str(DAY + timedelta(days=1))) == {}
+        assert opened.stopped(str(DAY)) == [
+            StoppedRun(run, make_run().account, make_run().flow_id, "Invalid Flow ID")
+        ]
+        assert opened.stopped(str(DAY + timedelta(days=1))) == []

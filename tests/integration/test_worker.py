@@ -109,6 +109,7 @@ async def test_a_run_that_the_provider_stops_waits_and_the_others_go_on(tmp_path
         (blocked,) = desk.worker.standing().blocked
         assert blocked.startswith(f"run {wrong}: ")
         assert "Invalid Flow ID" in blocked
+        assert not desk.worker.standing().barred
         async with beside(desk.path) as journal:  # mended, as `resume` does it
             await journal.control(wrong, Control.GO, [Control.STOPPED])
             await journal.amend(wrong, "QG8k000A", None)
@@ -140,8 +141,11 @@ async def test_an_outage_is_waited_out(tmp_path: Path) -> None:
     async with working(tmp_path, rules, SENDING__GIVE_UP_AFTER="0.1") as desk:
         run = await submitted(desk.path, range(1, 21), size=1)
         await asyncio.sleep(1.0)
+        (resting,) = desk.worker.standing().resting
+        assert resting.startswith(f"run {run}: HTTP 503")
         desk.phonon.simulator.change({"faults": []})
         await until(lambda: states(desk.path, run) == {"accepted": 20})
+        await until(lambda: desk.worker.standing().resting == ())
         assert set(desk.numbers.values()) == {1}
 
 

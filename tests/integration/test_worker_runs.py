@@ -2,8 +2,10 @@
 
 import asyncio
 import time
+from dataclasses import replace
 from pathlib import Path
 
+import pytest
 from builders import FLOW_ID, make_batch
 from working import UNLIMITED, beside, of, settings_for, single, states, submitted, until, working
 
@@ -153,3 +155,50 @@ async def test_another_security_id_takes_hold_with_a_reload(tmp_path: Path) -> N
             await journal.control(run, Control.GO, [Control.STOPPED])
         await until(lambda: states(desk.path, run) == {"accepted": 5})
         assert set(desk.numbers.values()) == {1}
+
+
+WHITELIST = Rules(
+    bulk_requests_per_minute=None,
+    realtime_requests_per_minute=None,
+    flow_ids=frozenset({FLOW_ID}),
+)
+
+
+async def test_a_flow_id_that_a_client_made_up_stops_its_run_alone(tmp_path: Path) -> None:
+    """The worker is ready for all others, and says what is stopped."""
+    async with working(tmp_path, WHITELIST, INTAKE__FLOW_ID=FLOW_ID) as desk:
+        door = desk.worker.realtime
+        await door.admit(single(1, flow_id="MADEUP00"))
+        await until(lambda: desk.worker.standing().blocked != ())
+        assert not desk.worker.standing().barred
+        ticket, _ = await door.admit(single(2))
+        answer = await door.wait(ticket.id, 10)
+        assert answer is not None
+        assert [call.state for call in answer.calls] == ["accepted"]
+
+
+@pytest.mark.parametrize("intake", ["true", "false"])
+async def test_what_stops_the_account_stops_the_worker(tmp_path: Path, intake: str) -> None:
+    """Whoever was told so by a list's run, single calls would fare no better."""
+    rules = replace(WHITELIST, security_ids=frozenset({"9" * 64}))
+    async with working(tmp_path, rules, INTAKE__ENABLED=intake) as desk:
+        await submitted(desk.path, range(1, 3))
+        await until(lambda: desk.worker.standing().barred)
+
+
+async def test_the_flow_that_is_set_is_refused(tmp_path: Path) -> None:
+    """Then nothing that clients post without naming a flow can be sent."""
+    rules = replace(WHITELIST, flow_ids=frozenset({"OTHER000"}))
+    async with working(tmp_path, rules, INTAKE__FLOW_ID=FLOW_ID) as desk:
+        await desk.worker.realtime.admit(single(1))
+        await until(lambda: desk.worker.standing().barred)
+
+
+async def test_idle_between_single_calls(tmp_path: Path) -> None:
+    """Their run lasts all day; it is sent only while a call waits for its answer."""
+    rules = replace(UNLIMITED, faults=(parse_fault("delay:0.5"),))
+    async with working(tmp_path, rules) as desk:
+        ticket, _ = await desk.worker.realtime.admit(single(1))
+        await until(lambda: desk.worker.standing().sending == (ticket.run,))
+        await until(lambda: desk.worker.standing().sending == ())
+        assert desk.worker.standing().accepted == 1

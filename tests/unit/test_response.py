@@ -12,10 +12,12 @@ from phonon_bulk.response import (
     Verdict,
     call_details,
     check_partial,
+    concerns_account,
     placed,
     read,
     read_retry_after,
 )
+from phonon_bulk.retry import Facts, decide
 
 
 def answer(
@@ -245,3 +247,29 @@ def test_a_retry_after_out_of_this_world() -> None:
     """A date that no calendar has is no Retry-After, and no fault."""
     assert read_retry_after("Mon, 16 Nov 2009 13:32:02 +9999999999999", 0.0) is None
     assert read_retry_after("Mon, 16 Nov 2009 99999999999999999999:32:02 GMT", 0.0) is None
+
+
+@pytest.mark.parametrize(
+    ("answered", "concerns"),
+    [
+        ({"code": 301}, False),
+        ({"code": 304}, False),
+        ({"code": 211}, True),
+        ({"code": 212}, True),
+        ({"code": 401}, True),
+        ({"code": 203}, True),
+        ({"code": 202, "message": "Invalid Security ID"}, True),
+    ],
+)
+def test_what_stops_one_run_may_stop_all(answered: dict[str, Any], *, concerns: bool) -> None:
+    """As it stands in the journal, a reason tells whether the account or the flow is refused."""
+    decision = decide(answer("realtime", **answered), Facts(1, 0, doubted=False, denied=False))
+    assert decision.stop is not None
+    assert concerns_account(decision.stop) is concerns
+
+
+def test_rows_that_are_refused_one_by_one_say_nothing_of_the_account() -> None:
+    """Nor does a reason that an operator wrote."""
+    assert not concerns_account("the provider refused the first 50 calls one by one, the last with")
+    assert not concerns_account("paused by Asha")
+    assert concerns_account("HTTP 403: this machine's IP is not allowed")

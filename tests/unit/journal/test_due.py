@@ -79,7 +79,7 @@ async def test_a_run_that_is_held_does_not_hold_the_worker_up(tmp_path: Path) ->
         await journal.close()
     with SqliteBooks(path) as books:
         steps = Steps(books._connection)
-        assert books.stopped(str(DAY + timedelta(days=1))) == {}
+        assert books.stopped(str(DAY + timedelta(days=1))) == []
         work = next_work(books._connection, run, window(run, now, 600.0, DAY.isoformat(), []))
         assert (work.control, work.not_before) == (Control.STOPPED, 0.0)
         assert steps.taken < 40  # to read all that waits would take some two hundred

@@ -183,12 +183,14 @@ async def test_the_standing(watched: Watched) -> None:
         expired=4,
         journal_problem="the disk is full",
         blocked=("no",),
+        resting=("run 2: HTTP 503", "run 3: HTTP 503"),
         draining=True,
     )
     assert await watched.value("journal_writable") == 0
     assert await watched.value("draining") == 1
     assert await watched.value("runs_sending") == 3
     assert await watched.value("runs_blocked") == 1
+    assert await watched.value("runs_resting") == 2
     assert await watched.value("calls_expired_total") == 4
 
 

@@ -38,10 +38,12 @@ async def test_healthz_with_a_task_that_ended() -> None:
     [
         (WELL, []),
         (Standing(0.0, journal_problem=SECRET), [pages.JOURNAL_NOT_WRITABLE]),
-        (Standing(0.0, blocked=(SECRET, SECRET)), [pages.BLOCKED]),
+        (Standing(0.0, blocked=(SECRET, SECRET), barred=True), [pages.BLOCKED]),
+        (Standing(0.0, blocked=(SECRET, SECRET)), []),
+        (Standing(0.0, resting=(SECRET,)), []),
         (Standing(0.0, draining=True), [pages.DRAINING]),
         (
-            Standing(0.0, journal_problem=SECRET, blocked=(SECRET,), draining=True),
+            Standing(0.0, journal_problem=SECRET, blocked=(SECRET,), barred=True, draining=True),
             [pages.JOURNAL_NOT_WRITABLE, pages.BLOCKED, pages.DRAINING],
         ),
     ],

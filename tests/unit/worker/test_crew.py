@@ -3,8 +3,9 @@
 import asyncio
 
 import pytest
+from structlog.testing import capture_logs
 
-from phonon_bulk.errors import JournalError
+from phonon_bulk.errors import JournalError, JournalUnusable
 from phonon_bulk.worker.crew import Crew
 
 
@@ -38,6 +39,20 @@ async def test_one_that_dies_ends_all() -> None:
     with pytest.raises(ZeroDivisionError):
         await crew.watch(5)
     assert (seen, crew.died) == (["ended"], ["ill"])
+
+
+async def test_one_that_says_what_is_wrong_has_not_died() -> None:
+    """A journal that can't be used at the start is told by whoever started all."""
+
+    async def finds_out() -> None:
+        raise JournalUnusable("it is a folder")
+
+    crew, seen = Crew(), list[str]()
+    crew.start("well", lasts(crew, seen))
+    crew.start("open", finds_out())
+    with capture_logs() as logged, pytest.raises(JournalUnusable):
+        await crew.watch(5)
+    assert (seen, crew.died, logged) == (["ended"], [], [])
 
 
 async def test_one_that_ends_by_itself_has_died() -> None:
