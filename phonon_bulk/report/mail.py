@@ -171,7 +171,7 @@ def _reasons(summary: Summary) -> list[str]:
 
 
 def _counted(entry: dict[str, Any], text: str) -> list[str]:
-    example = f" (row {entry['row']}, for one)" if "row" in entry else ""
+    example = f" (row {entry['row']:,}, for one)" if "row" in entry else ""
     return _wrapped(_clean(text + example), f"{entry['contacts']:>12,} ", " " * 13)
 
 

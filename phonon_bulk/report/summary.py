@@ -54,6 +54,9 @@ class Summary:
     """When its contact data was deleted (`prune`), ISO 8601 at +05:30; None if it was not."""
     limit: dict[str, Any] | None = None
     """The limit of its endpoint, and what of it is used now; see `limit_of`."""
+    settled_at: str | None = None
+    """When an answer, or what else became of a batch, was noted last, ISO 8601 at +05:30; None if
+    nothing was yet."""
     kind: str = Kind.LIST
     """Where its rows come from: `list`, or `intake` for the single calls of a day to a flow."""
 
@@ -170,6 +173,7 @@ def add_up(run: Run, counts: RunCounts, seconds: float, reasons: list[dict[str, 
         reason=run.reason,
         reasons=reasons,
         pruned_at=None if run.pruned_at is None else _date(run.pruned_at),
+        settled_at=None if counts.settled_at is None else _date(counts.settled_at),
         kind=run.kind,
     )
 
@@ -210,8 +214,11 @@ def _exit(run: Run, state: str, sums: dict[str, int]) -> int:
     return Exit.SOME_FAILED if failed or not run.whole else Exit.DONE
 
 
-def to_text(summary: Summary) -> str:
-    """Return the summary as an operator reads it, the sums written out."""
+def to_text(summary: Summary, *, at_work: bool = True) -> str:
+    """Return the summary as an operator reads it, the sums written out.
+
+    Without `at_work`, who sends it just now is left out: for what is read later.
+    """
     lines = [f"run {summary.run} · {summary.campaign} · {_in_words(summary)}", ""]
     left_out = [("rejected", summary.rejected)]
     left_out += [("suppressed", summary.suppressed)] if summary.suppressed else []
@@ -228,7 +235,7 @@ def to_text(summary: Summary) -> str:
         rest = "resume reads on" if summary.state != "done" else "the rest was given up"
         lines += ["", f"  the list is read up to row {summary.rows:,} only; {rest}"]
     lines += ["", f"  {_figures(summary)}"]
-    if summary.state in {"reading", "sending"}:
+    if at_work and summary.state in {"reading", "sending"}:
         lines.append(f"  {_at_work(summary)}")
     if summary.limit and summary.state != "done":
         lines.append(f"  limit: {limit_in_words(summary.limit)}")
@@ -283,7 +290,10 @@ def _at_work(summary: Summary) -> str:
         parts.append(
             f"process {one['pid']} on {one['host']} {one['what']} since {since:%H:%M} (India)"
         )
-    return "; ".join(parts)
+    # While the provider is away nobody but the one who sends knows why, and it says so in its log.
+    last = summary.settled_at
+    answer = "no answer yet" if last is None else f"the last answer at {last[11:19]} on {last[:10]}"
+    return "; ".join([*parts, answer])
 
 
 def resuming(summary: Summary) -> str:
@@ -337,5 +347,5 @@ def _changed(summary: Summary) -> list[str]:
 
 
 def _line(entry: dict[str, Any], text: str) -> str:
-    example = f" (row {entry['row']}, for one)" if "row" in entry else ""
+    example = f" (row {entry['row']:,}, for one)" if "row" in entry else ""
     return f"    {entry['contacts']:>9,} {text}{example}"

@@ -232,6 +232,29 @@ def test_an_older_journal_is_left_as_it_is(tmp_path: Path, monkeypatch: pytest.M
     connection.close()
 
 
+def test_an_empty_file_is_no_older_journal(tmp_path: Path) -> None:
+    """As one leaves it who makes it with touch, or whose copy failed."""
+    path = tmp_path / "j" / "journal.db"
+    path.parent.mkdir()
+    path.touch(0o600)
+    found = looked_at(settings(tmp_path))["journal's version"]
+    assert (found.grade, "is an empty file" in found.found) == ("mind", True)
+    assert path.stat().st_size == 0
+
+
+def test_a_journal_that_can_not_be_brought_up_to_date(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a disk that is mounted to be read only, say; root may write all others."""
+    path = tmp_path / "j" / "journal.db"
+    path.parent.mkdir()
+    path.touch(0o600)
+    assert "journal writable" not in looked_at(settings(tmp_path))
+    monkeypatch.setattr("os.access", lambda _path, mode: not mode & os.W_OK)
+    found = looked_at(settings(tmp_path))["journal writable"]
+    assert (found.grade, "read only" in found.found) == ("ill", True)
+
+
 def test_a_newer_journal(tmp_path: Path) -> None:
     """It can't be used by this installation."""
     path = journal_in(tmp_path)

@@ -75,12 +75,20 @@ def look_at_file(path: Path) -> tuple[list[Check], bool]:
             return [*found, _none(path), *_place(path)], False
         found += [*_modes(path), *_place(path)]
         if not is_current(path):
-            return [*found, lines.JOURNAL_OLDER.check(path=path)], False
+            return [*found, *_not_current(path)], False
     except OSError as error:
         return [*found, lines.JOURNAL_ILL.check(problem=unusable(error, path))], False
     except PhononBulkError as error:
         return [*found, lines.JOURNAL_ILL.check(problem=error)], False
     return [*found, _writable(path)], True
+
+
+def _not_current(path: Path) -> Iterator[Check]:
+    """Yield what is found of a file that the next command brings up to date; it is left alone."""
+    line = lines.JOURNAL_OLDER if path.stat().st_size else lines.JOURNAL_EMPTY
+    yield line.check(path=path)
+    if not (os.access(path, os.W_OK) and os.access(path.parent, os.W_OK | os.X_OK)):
+        yield lines.JOURNAL_FIXED.check(path=path)
 
 
 def _none(path: Path) -> Check:

@@ -236,6 +236,18 @@ JOURNAL_OLDER = Line(
     "brings it up to date, and older installations can't use it from then on: upgrade all of them "
     "first, and copy the file",
 )
+JOURNAL_EMPTY = Line(
+    "journal's version",
+    MIND,
+    "{path} is an empty file, so nothing is in the journal: the next command that opens it makes "
+    "one there. If there was one, look for the file that holds it",
+)
+JOURNAL_FIXED = Line(
+    "journal writable",
+    ILL,
+    "this user can't write {path}, or not in its folder: is its disk mounted to be read only "
+    "(`mount`), or does the file belong to another user (`ls -l`)?",
+)
 WRITABLE = Line("journal writable", WELL, "it can be written, and nobody holds it locked")
 WRITABLE_ILL = Line("journal writable", ILL, "{problem}")
 SIZE = Line("journal's size", WELL, "{size} with {runs} runs and {calls} calls; {wal} in its log")

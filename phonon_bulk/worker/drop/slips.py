@@ -118,5 +118,7 @@ def text_of(slip: Slip, name: str, at: float) -> str:
     moment = datetime.fromtimestamp(at, INDIA).isoformat(" ", "seconds")
     parts = [f"{plain(name)}\n{moment}", slip.why, slip.todo]
     parts += ["\n".join(f"- {remark}" for remark in slip.remarks)] if slip.remarks else []
-    parts += [f"As it stood then:\n\n{to_text(slip.summary)}"] if slip.summary else []
+    parts += (
+        [f"As it stood then:\n\n{to_text(slip.summary, at_work=False)}"] if slip.summary else []
+    )
     return "\n\n".join(parts) + "\n"

@@ -225,7 +225,10 @@ def test_who_is_at_work_is_said_by_the_clock_of_india() -> None:
         summary({State.READY: 5}),
         at_work=[{"host": "vm", "pid": 12, "what": "sends", "since": 1_795_493_730.0}],
     )
-    assert "process 12 on vm sends since 09:45 (India)" in to_text(made)
+    assert "process 12 on vm sends since 09:45 (India); no answer yet" in to_text(made)
+    later = to_text(replace(made, settled_at="2026-11-24T09:52:07+05:30"))
+    assert "since 09:45 (India); the last answer at 09:52:07 on 2026-11-24" in later
+    assert "process 12" not in to_text(made, at_work=False)
 
 
 def test_the_table() -> None:
