@@ -93,7 +93,8 @@ class Limiter:
         self._lease: Lease | None = None
         self._delay = _Delay()
         self._free_until = 0.0
-        self._spread: tuple[Limits, AsyncLimiter | None] = (Limits(), None)
+        self._shape: tuple[Limits, float] = (Limits(), 0.0)
+        self._spread: AsyncLimiter | None = None
         self._task: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
@@ -139,7 +140,7 @@ class Limiter:
         wait = slot.at - self._clock()
         if wait > 0:
             await asyncio.sleep(wait)
-        spread = self._spread[1]
+        spread = self._spread
         if spread is not None:
             await spread.acquire(calls if self._by_calls else 1)
         return slot.until
@@ -189,7 +190,7 @@ class Limiter:
         if lease.rate.advice and (self.rate is None or self.rate.advice != lease.rate.advice):
             log.warning("limit.seems_lower", what=lease.rate.advice)
         self._lease = lease
-        self._shape(lease.rate.limits)
+        self._spread_as(lease.rate.limits, lease.burst)
         free = lease.rate.limits == Limits()
         for room, at in zip(wants, lease.slots, strict=False):
             self._give(room, _Slot(at, math.inf if free else at + lease.life))
@@ -214,16 +215,16 @@ class Limiter:
 
     @property
     def _by_calls(self) -> bool:
-        return self._spread[0].requests is None
+        return self._shape[0].requests is None
 
-    def _shape(self, limits: Limits) -> None:
-        """Have an aiolimiter for these limits."""
-        if limits == self._spread[0]:
+    def _spread_as(self, limits: Limits, early: float) -> None:
+        """Have an aiolimiter for these limits, which lets a burst of so many seconds through."""
+        if (limits, early) == self._shape:
             return
+        self._shape, self._spread = (limits, early), None
         limit, least = (limits.requests, 1) if limits.requests is not None else (limits.calls, 500)
         if limit is None:
-            self._spread = limits, None
             return
-        per_second = limit / 60.0 * _CATCH_UP
-        burst = max(least, per_second * _AT_ONCE)
-        self._spread = limits, AsyncLimiter(burst, burst / per_second)
+        rate = limit / 60.0
+        burst = max(least + rate * early, rate * _CATCH_UP * _AT_ONCE)
+        self._spread = AsyncLimiter(burst, burst / (rate * _CATCH_UP))

@@ -13,11 +13,16 @@ what arrives in the 60 seconds from t on has its slot in the open interval (t - 
 whose length is W. So it is enough that no open interval of length W holds more slots than the
 limit.
 
-*Requests.* Let the slots be at least d = W / limit apart (the generic cell rate algorithm, with no
-burst). An open interval of length W = limit x d holds at most `limit` of them. Nothing is lost to
-a bucket: 60 / W of the limit is filled, 99.2 % with the default headroom of 0.5 s. The general law,
-which a judge with another window can check: in any T seconds arrive at most
-ceil(limit x (T + headroom) / W).
+*Requests.* Slots have a pace: the n-th is due d = (W + burst) / limit seconds after the one before
+it, or now, if that is later; and none is more than `burst` seconds before it is due (the generic
+cell rate algorithm). So n slots take up at least (n - 1) x d - burst seconds, and an open interval
+of length W holds fewer than 1 + (W + burst) / d of them, which is at most `limit`. It stays so if
+the limit, and d with it, changes in between. The general law, which a judge with another window can
+check: in any T seconds arrive at most ceil(limit x (T + headroom + burst) / (W + burst)).
+
+Bulk requests have no burst: nothing is lost to it, 60 / W of the limit is filled, 99.2 % with the
+default headroom of 0.5 s. Single calls come when they like, two at the same moment too, and are to
+leave at once: their endpoint has one (see `burst_of`), and 98.2 % are filled.
 
 *Calls.* They have a pace of their own: a request of c calls moves it on by c x W / limit seconds,
 and no slot is before it by more than a full batch. A pace alone would allow one batch too many:
@@ -54,6 +59,9 @@ IDLE = 10.0
 _LIFE, _GRACE, _AHEAD, _FREE = 0.6, 0.25, 0.1, 0.1
 """Parts of the headroom: the life of a slot, how late and how early one is granted, and after how
 long one that nobody with a right to it has come for is free to all."""
+
+_BURSTS = {"realtime": 0.6}
+"""Seconds; each costs 1 / 61 of the limit."""
 
 _CATCH_UP = 0.985
 _RAMP_FROM = 0.1
@@ -156,7 +164,7 @@ class Bucket:
     """The state of one account's endpoint, for all processes. Moments: the journal's own time."""
 
     last_at: float = 0.0
-    """The last slot."""
+    """When the last slot was due; it may have been granted for earlier, by the burst."""
     calls_at: float = 0.0
     """Where the pace of the calls stands."""
     began_at: float = 0.0
@@ -208,6 +216,8 @@ class Lease:
     ask_at: float
     """When it is worth asking for more."""
     rate: Rate
+    burst: float = 0.0
+    """Seconds before its time that a slot may be, at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,6 +234,16 @@ class Granted:
 def window_of(headroom: float) -> float:
     """Return the seconds between the first and the last slot whose requests may share a minute."""
     return WINDOW + headroom
+
+
+def burst_of(endpoint: str) -> float:
+    """Return by how many seconds a slot of an endpoint may be before it is due, at most.
+
+    At the documented 500 real-time requests a minute (phonon-api.md) that is five or six requests
+    that leave at once after a quiet spell. It is not a setting, because all processes that use an
+    endpoint must agree on it.
+    """
+    return _BURSTS.get(endpoint, 0.0)
 
 
 def limits_in_force(bucket: Bucket, senders: Iterable[Sender]) -> Limits:
@@ -252,9 +272,12 @@ def grant(
     asking = [sender for sender in known if sender.until > now or sender is own]
     headroom = max(sender.headroom for sender in known)
     limits = limits_in_force(bucket, known)
+    burst = burst_of(ask.endpoint)
     bucket, idle = _woken(bucket, limits, headroom, now)
     rate = rate_at(bucket, limits, ask.ramp, now)
-    costs = _Cost(limits, rate.factor, window_of(headroom))
+    costs = _Cost(limits, rate.factor, window_of(headroom), burst)
+    # Whoever was told "too many" goes on evenly.
+    early = burst if rate.factor == 1.0 else 0.0
     share = _share(own, asking)
     window = _Window(spent, limits.calls, costs.window, now)
     not_before = now + rate.rests if rate.rests else 0.0
@@ -268,8 +291,9 @@ def grant(
     slots: list[tuple[float, int]] = []
     ask_at, lost_from = now + min(_SOON, ahead / 10), now - free
     for calls in ask.wants:
+        due = bucket.last_at + costs.request
         at = max(
-            now if idle else bucket.last_at + costs.request,
+            now if idle else due - early,
             bucket.calls_at - costs.batch,
             now - grace,
             window.room_from(calls),
@@ -285,19 +309,20 @@ def grant(
             lost_from = now  # all that is late is free, not one slot at a time
         own = replace(own, next_at=own.next_at + costs.of(calls) / share)
         calls_at = max(bucket.calls_at, at) + costs.calls(calls)
-        bucket, idle = replace(bucket, last_at=at, calls_at=calls_at), False
+        bucket, idle = replace(bucket, last_at=max(due, at), calls_at=calls_at), False
         window.add(at, calls)
         slots.append((at, calls))
         ask_at = max(ask_at, at - ahead / 2)
     if not slots:  # the ramp begins with the first slot, not with the first who asks
         bucket = replace(bucket, began_at=before.began_at)
     own = replace(own, until=ask_at + _ASKING, waits=len(slots) < len(ask.wants))
-    lease = Lease([at for at, _ in slots], _LIFE * headroom, ask_at, rate)
+    lease = Lease([at for at, _ in slots], _LIFE * headroom, ask_at, rate, early)
     return Granted(lease, bucket, own, slots)
 
 
 def tokens(
     bucket: Bucket,
+    endpoint: str,
     limits: Limits,
     headroom: float,
     spent: Iterable[tuple[float, int]],
@@ -306,10 +331,11 @@ def tokens(
     """Return how many requests of one call could leave at `now` without waiting, whoever asks.
 
     They are the slots that somebody who asked now would get for now or before; `MOST_TOKENS` at
-    most. `limits` are those in force, `headroom` is in seconds, `spent` is as in `grant`. As there
-    is no burst they are few: 1 after idleness, those of the last quarter of the headroom at most.
+    most. `limits` are those in force, `headroom` is in seconds, `spent` is as in `grant`. They are
+    few: the endpoint's burst and those of the last quarter of the headroom, 1 after idleness where
+    there is no burst.
     """
-    ask = Ask("", "", "", 0, 1.0, limits, headroom, ramp=0.0, wants=(1,) * MOST_TOKENS)
+    ask = Ask("", endpoint, "", 0, 1.0, limits, headroom, ramp=0.0, wants=(1,) * MOST_TOKENS)
     return sum(slot <= now for slot in grant(bucket, (), spent, ask, now).lease.slots)
 
 
@@ -340,7 +366,7 @@ def _woken(bucket: Bucket, limits: Limits, headroom: float, now: float) -> tuple
     if bucket.hold_until > now + width:
         bucket = replace(bucket, hold_until=now + width)
     held = 1.0 if bucket.throttle is None else bucket.throttle.at_time(now)
-    cost = _Cost(limits, held, width).request
+    cost = _Cost(limits, held, width, 0.0).request
     if now - bucket.last_at - cost <= IDLE:
         return bucket, False
     return replace(bucket, began_at=now), True
@@ -378,9 +404,10 @@ def _next_of_others(asking: Sequence[Sender], own: Sender) -> float:
 class _Cost:
     """Seconds of the schedule that a request takes."""
 
-    def __init__(self, limits: Limits, factor: float, window: float) -> None:
+    def __init__(self, limits: Limits, factor: float, window: float, burst: float) -> None:
         self.window = window
-        self.request = 0.0 if limits.requests is None else window / limits.requests / factor
+        per_minute = limits.requests
+        self.request = 0.0 if per_minute is None else (window + burst) / per_minute / factor
         # A little faster than the limit allows: what was granted in the last W seconds has the last
         # word, and the time for which it puts a slot off could not be made good otherwise.
         self._call = 0.0 if limits.calls is None else _CATCH_UP * window / limits.calls / factor

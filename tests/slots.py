@@ -100,6 +100,7 @@ class Process:
     weight: float = 1.0
     headroom: float = 0.5
     ramp: float = 0.0
+    endpoint: str = "bulk"
     workers: int = 8
     sizes: Sequence[int] = (500,)
     """The calls of its batches, over and over."""
@@ -162,7 +163,7 @@ async def _send(
 ) -> None:
     ask = Ask(
         "default",
-        "bulk",
+        process.endpoint,
         owner,
         process.run,
         process.weight,

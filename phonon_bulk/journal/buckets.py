@@ -189,7 +189,8 @@ def free(db: Connection, account: str, endpoint: str, now: Moment) -> int | None
     bucket, senders = bucket_of(row), [_sender(one) for one in db.execute(SQL["senders"], of)]
     headroom = max((sender.headroom for sender in senders), default=0.0)
     ask = Ask(account, endpoint, "", 0, 1.0, limits, headroom, ramp=0.0)
-    return tokens(bucket, limits, headroom, _spent(db, of, bucket, senders, ask, now), now.steady)
+    spent = _spent(db, of, bucket, senders, ask, now)
+    return tokens(bucket, endpoint, limits, headroom, spent, now.steady)
 
 
 def is_used(db: Connection, account: str, endpoint: str, now: float) -> bool:

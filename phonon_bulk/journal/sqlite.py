@@ -217,7 +217,9 @@ class SqliteJournal:
         self, new: NewOrder, dash: Dash | None, clock: Callable[[], Moment]
     ) -> Admitted:
         """See `Journal`."""
-        admitted = await self._writer.do(lambda db: single.admit(db, new, dash, clock))
+        admitted = await self._writer.do(
+            lambda db: single.admit(db, new, dash, clock), urgent=dash is not None
+        )
         if admitted.is_new and admitted.claim is None:
             self._news(new.run).set()
         return admitted

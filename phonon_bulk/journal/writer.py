@@ -4,14 +4,18 @@ An fsync costs the same for one change as for fifty. While a commit is under way
 queue up; the thread then takes all of them into the next transaction (group commit). Each runs in
 its own savepoint, so one that fails takes back itself and nothing else. The event loop never waits
 for the disk: it awaits a future that is resolved after the commit.
+
+What is urgent goes into the next transaction, without what else waits: the statements of fifty
+others would be run before its commit. Then all others have their turn, so that neither waits for
+more than one transaction of the other kind.
 """
 
 import asyncio
 import sqlite3
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
-from queue import SimpleQueue
 from typing import Any, NamedTuple, TypeVar
 
 from phonon_bulk.errors import JournalError
@@ -52,43 +56,41 @@ class Writer:
         self._committed = committed
         self._connection = connection
         self._explain = explain
-        self._queue: SimpleQueue[_Waiting | None] = SimpleQueue()
+        self._ordinary: deque[_Waiting] = deque()
+        self._urgent: deque[_Waiting] = deque()
+        self._news = threading.Condition()
         self._thread = threading.Thread(target=self._work, name="journal-writer", daemon=True)
         self._closing = False
+        self._urgent_before = False
+        """Whether the last transaction held what was urgent, and nothing else."""
         self._thread.start()
 
-    async def do(self, operation: Callable[[sqlite3.Connection], T]) -> T:
+    async def do(self, operation: Callable[[sqlite3.Connection], T], *, urgent: bool = False) -> T:
         """Run `operation` in the next transaction and return its result once that is on disk.
 
-        A cancelled caller does not undo the operation: it is in the queue and will happen.
+        What is `urgent` does not wait for what is not. A cancelled caller does not undo the
+        operation: it is in the queue and will happen. Raises JournalError when the journal is
+        closed or can't be written any more, and whatever the operation raises.
         """
-        if self._closing:
-            raise JournalError("the journal is closed")
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
-        self._queue.put(_Waiting(operation, future, loop))
+        with self._news:
+            if self._closing:
+                raise JournalError("the journal is closed")
+            queue = self._urgent if urgent else self._ordinary
+            queue.append(_Waiting(operation, future, loop))
+            self._news.notify()
         return await future
 
     async def close(self) -> None:
         """Do what is queued, then end the thread and close the connection."""
-        if not self._closing:
+        with self._news:
             self._closing = True
-            self._queue.put(None)
+            self._news.notify()
         await asyncio.to_thread(self._thread.join)
 
     def _work(self) -> None:
-        open_for_more = True
-        while open_for_more:
-            first = self._queue.get()
-            if first is None:
-                break
-            group = [first]
-            while len(group) < MAX_GROUP and not self._queue.empty():
-                waiting = self._queue.get()
-                if waiting is None:
-                    open_for_more = False
-                    break
-                group.append(waiting)
+        while group := self._next_group():
             try:
                 results = self._commit(group)
             except BaseException as error:  # noqa: BLE001 - whoever waits must hear of it
@@ -97,13 +99,27 @@ class Writer:
             _resolve(results)
         self._connection.close()
 
+    def _next_group(self) -> list[_Waiting]:
+        """Wait for something to do; return what goes into the next transaction, none at the end."""
+        with self._news:
+            while not (self._urgent or self._ordinary or self._closing):
+                self._news.wait()
+            alone = bool(self._urgent) and not self._urgent_before
+            self._urgent_before = alone
+            queues = [self._urgent] if alone else [self._urgent, self._ordinary]
+            group: list[_Waiting] = []
+            for queue in queues:
+                while queue and len(group) < MAX_GROUP:
+                    group.append(queue.popleft())
+            return group
+
     def _die(self, group: list[_Waiting], error: BaseException) -> None:
         """Tell all who wait, now and later, that nothing can be written any more."""
-        self._closing = True
-        while not self._queue.empty():
-            waiting = self._queue.get()
-            if waiting is not None:
-                group.append(waiting)
+        with self._news:
+            self._closing = True
+            group += [*self._urgent, *self._ordinary]
+            self._urgent.clear()
+            self._ordinary.clear()
         failed = JournalError(f"the journal can't be written any more ({type(error).__name__})")
         _resolve([_Result(waiting, None, failed) for waiting in group])
 

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 from slots import EPOCH, Shared, SharedTokens, now
@@ -70,6 +71,32 @@ def test_a_slot_grows_stale() -> None:
             return fresh, slots.stale(slot)
 
     assert run_virtual(main()) == (False, True)
+
+
+def test_single_calls_leave_at_once_after_a_quiet_spell() -> None:
+    """Five may leave together in real time, the others at the pace of the limit; none in bulk."""
+
+    async def main(endpoint: str) -> list[float]:
+        left: list[float] = []
+
+        async def one(slots: Limiter) -> None:
+            await slots.acquire(1)
+            left.append(now() - EPOCH - 100)
+
+        asking = replace(ask(Limits(500)), endpoint=endpoint)
+        async with Limiter(SharedTokens(Shared(), asking), now) as slots:
+            await asyncio.sleep(98)
+            await slots.acquire(1)
+            await asyncio.sleep(2)
+            async with asyncio.TaskGroup() as tasks:
+                for _ in range(8):
+                    tasks.create_task(one(slots))
+        return left
+
+    single, bulk = run_virtual(main("realtime")), run_virtual(main("bulk"))
+    assert sum(moment < 0.02 for moment in single) >= 5
+    assert single[-1] == pytest.approx(2 * 0.122, abs=0.13)
+    assert sum(moment < 0.02 for moment in bulk) <= 2
 
 
 def test_who_needs_another_slot_comes_first() -> None:
@@ -159,9 +186,9 @@ def test_whoever_waits_hears_of_any_fault() -> None:
 
     async def main() -> list[BaseException | float]:
         async with limiter(Limits(600)) as slots:
-            shape, slots._shape = slots._shape, None  # type: ignore[method-assign, assignment]
+            give, slots._give = slots._give, None  # type: ignore[method-assign, assignment]
             heard = await asyncio.gather(slots.acquire(1), return_exceptions=True)
-            slots._shape = shape  # type: ignore[method-assign]
+            slots._give = give  # type: ignore[method-assign]
             return [*heard, await slots.acquire(1)]
 
     first, second = run_virtual(main())

@@ -8,8 +8,17 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from slots import EPOCH, Arrivals, Process, Shared, minutes, simulate, worst
 
-from phonon_bulk.schedule import MOST_TOKENS, Ask, Bucket, Limits, grant, tokens, window_of
-from phonon_bulk.throttle import WINDOW
+from phonon_bulk.schedule import (
+    MOST_TOKENS,
+    Ask,
+    Bucket,
+    Limits,
+    burst_of,
+    grant,
+    tokens,
+    window_of,
+)
+from phonon_bulk.throttle import WINDOW, Throttle
 
 NO_LIMIT = Limits()
 
@@ -45,6 +54,7 @@ PROCESSES = st.lists(
     calls=st.one_of(st.none(), st.integers(500, 60_000)),
     headroom=st.sampled_from([0.1, 0.5, 3.0]),
     ramp=st.sampled_from([0.0, 3.0]),
+    endpoint=st.sampled_from(["bulk", "realtime"]),
     processes=PROCESSES,
     seed=st.integers(0, 1000),
 )
@@ -53,6 +63,7 @@ def test_no_window_exceeds(
     calls: int | None,
     headroom: float,
     ramp: float,
+    endpoint: str,
     processes: list[Process],
     seed: int,
 ) -> None:
@@ -68,6 +79,7 @@ def test_no_window_exceeds(
                 limits=limits,
                 headroom=headroom,
                 ramp=ramp,
+                endpoint=endpoint,
                 dawdle=0.8 * headroom,
                 way=0.4 * headroom,
             )
@@ -81,7 +93,9 @@ def test_no_window_exceeds(
     assert calls is None or most_calls <= calls
     if requests is not None:  # the law that a judge with a short window can check
         most, _ = worst(arrivals, 5.0)
-        assert most <= math.ceil(requests * (5.0 + headroom) / window_of(headroom) + 1e-9)
+        burst = burst_of(endpoint)
+        part = (5.0 + headroom + burst) / (window_of(headroom) + burst)
+        assert most <= math.ceil(requests * part + 1e-9)
 
 
 @settings(max_examples=25)
@@ -134,6 +148,47 @@ def test_the_limit_is_filled(limits: Limits, sizes: tuple[int, ...], processes: 
     assert limit is not None
     for used in minutes(arrivals, 61, of_calls=of_calls):
         assert 0.98 * limit <= used <= limit
+
+
+def test_a_burst_costs_a_hundredth() -> None:
+    """What may leave early in real time is taken off the rate: 98.2 % of it are filled."""
+    each = Process(Limits(requests=500), workers=64, endpoint="realtime")
+    for used in minutes(simulate([each], 121), 121):
+        assert 490 <= used <= 500
+
+
+@given(
+    asks=st.lists(
+        st.tuples(
+            st.sampled_from([0.0, 0.001, 0.02, 0.1, 0.6, 3.0, 11.0, 70.0]),
+            st.integers(1, 40),
+            st.sampled_from([5, 60, 500, 500, 500, 600, 3000]),
+        ),
+        max_size=120,
+    )
+)
+def test_no_burst_exceeds(asks: list[tuple[float, int, int]]) -> None:
+    """Law: no open window holds more slots than the highest limit in it, after quiet spells too."""
+    bucket, now, given = Bucket(), EPOCH, list[tuple[float, int]]()
+    for gap, wants, limit in asks:
+        now += gap
+        asked = ask("a", *(1,) * wants, limits=Limits(requests=limit), endpoint="realtime")
+        granted = grant(bucket, [], [], asked, now)
+        bucket = granted.bucket
+        given += [(slot, limit) for slot in granted.lease.slots]
+    given.sort()
+    for first, (at, _) in enumerate(given):
+        within = [limit for slot, limit in given[first:] if slot - at < window_of(0.5) - 1e-6]
+        assert len(within) <= max(within)
+
+
+def test_after_a_quiet_spell_some_leave_at_once() -> None:
+    """In real time five are worth having at once; held back by a "too many", none."""
+    quiet, limits = Bucket(last_at=EPOCH), Limits(requests=500)
+    assert tokens(quiet, "realtime", limits, 0.5, [], EPOCH + 5) == 6  # one is late
+    assert tokens(quiet, "bulk", limits, 0.5, [], EPOCH + 5) == 2
+    held = Throttle(EPOCH, 0.5, 0.5, 250, 250, 1, 1, EPOCH, "said too many")
+    assert tokens(replace(quiet, throttle=held), "realtime", limits, 0.5, [], EPOCH + 5) <= 1
 
 
 def test_it_is_filled_while_processes_die() -> None:
@@ -378,26 +433,26 @@ def test_tokens(late: float, expected: int) -> None:
     """There is no burst to save up: after a slot the next comes, and late ones are soon lost."""
     bucket = Bucket(last_at=EPOCH)
     limits = Limits(requests=600)  # a slot in 0.1008 s, and 0.125 s of grace
-    assert tokens(bucket, limits, 0.5, [], EPOCH + late) == expected
+    assert tokens(bucket, "bulk", limits, 0.5, [], EPOCH + late) == expected
 
 
 def test_tokens_while_it_rests() -> None:
     """An endpoint that is left alone has none."""
     held = Bucket(last_at=EPOCH, hold_until=EPOCH + 30)
-    assert tokens(held, Limits(requests=600), 0.5, [], EPOCH + 1) == 0
+    assert tokens(held, "bulk", Limits(requests=600), 0.5, [], EPOCH + 1) == 0
 
 
 def test_tokens_where_calls_are_limited() -> None:
     """A call more than the limit is worth no token, until the window has moved on."""
     bucket, limits = Bucket(last_at=EPOCH + 9), Limits(calls=500)
     full = [(EPOCH + n / 50, 1) for n in range(500)]
-    assert tokens(bucket, limits, 0.5, full, EPOCH + 12) == 0
-    assert tokens(bucket, limits, 0.5, full, EPOCH + 60.6) > 0
+    assert tokens(bucket, "bulk", limits, 0.5, full, EPOCH + 12) == 0
+    assert tokens(bucket, "bulk", limits, 0.5, full, EPOCH + 60.6) > 0
 
 
 def test_tokens_without_a_limit() -> None:
     """Without a limit there are as many as anyone counts."""
-    assert tokens(Bucket(last_at=EPOCH), Limits(), 0.5, [], EPOCH + 1) == MOST_TOKENS
+    assert tokens(Bucket(last_at=EPOCH), "bulk", Limits(), 0.5, [], EPOCH + 1) == MOST_TOKENS
 
 
 @given(
@@ -405,13 +460,16 @@ def test_tokens_without_a_limit() -> None:
     calls=st.one_of(st.none(), st.integers(500, 60_000)),
     headroom=st.sampled_from([0.1, 0.5, 3.0]),
     late=st.floats(0, 90),
+    endpoint=st.sampled_from(["bulk", "realtime"]),
 )
 def test_tokens_are_what_one_alone_would_get(
-    requests: int | None, calls: int | None, headroom: float, late: float
+    requests: int | None, calls: int | None, headroom: float, late: float, endpoint: str
 ) -> None:
     """Law: somebody who asks at that moment, alone, gets just so many that may leave at once."""
     limits, now = Limits(requests, calls), EPOCH + late
     bucket, spent = Bucket(last_at=EPOCH, calls_at=EPOCH), spent_at(EPOCH)
-    asked = ask("x", *(1,) * MOST_TOKENS, limits=limits, headroom=headroom)
+    asked = ask("x", *(1,) * MOST_TOKENS, limits=limits, headroom=headroom, endpoint=endpoint)
     slots = grant(bucket, [], spent, asked, now).lease.slots
-    assert tokens(bucket, limits, headroom, spent, now) == sum(slot <= now for slot in slots)
+    assert tokens(bucket, endpoint, limits, headroom, spent, now) == sum(
+        slot <= now for slot in slots
+    )

@@ -58,6 +58,60 @@ async def test_what_queues_up_is_committed_together(tmp_path: Path) -> None:
     assert commits <= 3
 
 
+async def transactions(tmp_path: Path, queued: list[tuple[int, bool]]) -> list[list[int]]:
+    """Insert numbers that wait all at once, each urgent or not; return them by transaction."""
+    connection = opened(tmp_path / "db")
+    seen: list[list[int]] = [[]]
+    writer = Writer(connection, explain, lambda _seconds, _changes: seen.append([]))
+
+    def noting(x: int) -> Callable[[Connection], None]:
+        def operation(db: Connection) -> None:
+            insert(x)(db)
+            seen[-1].append(x)
+
+        return operation
+
+    taken, free = threading.Event(), threading.Event()
+
+    def hold(_db: Connection) -> None:
+        taken.set()
+        free.wait(10)
+
+    first = asyncio.create_task(writer.do(hold))
+    await asyncio.to_thread(taken.wait, 10)
+    others = [asyncio.create_task(writer.do(noting(x), urgent=u)) for x, u in queued]
+    await asyncio.sleep(0)
+    free.set()
+    await asyncio.gather(first, *others)
+    await writer.close()
+    return [group for group in seen if group]
+
+
+async def test_what_is_urgent_is_committed_first_and_alone(tmp_path: Path) -> None:
+    """Nobody who is in a hurry waits for the statements of those who are not."""
+    queued = [(1, False), (2, False), (3, True), (4, False), (5, True)]
+    assert await transactions(tmp_path, queued) == [[3, 5], [1, 2, 4]]
+
+
+async def test_the_others_have_their_turn(tmp_path: Path) -> None:
+    """However much that is urgent keeps coming, the others are in every second transaction."""
+    writer = Writer(opened(tmp_path / "db"), explain)
+    done = 0
+
+    async def hurry() -> None:
+        nonlocal done
+        while done < 60:  # each asks again as soon as it is served
+            await writer.do(insert(1), urgent=True)
+            done += 1
+
+    hurrying = [asyncio.create_task(hurry()) for _ in range(3)]
+    await asyncio.sleep(0)
+    await writer.do(insert(2))
+    assert done < 30
+    await asyncio.gather(*hurrying)
+    await writer.close()
+
+
 async def test_a_failure_takes_back_only_itself(tmp_path: Path) -> None:
     """Everything of the one that fails is undone, nothing of the others."""
     writer = Writer(opened(tmp_path / "db"), explain)
@@ -144,15 +198,21 @@ async def test_a_writer_that_dies_says_so(tmp_path: Path) -> None:
     """If even taking back fails, all who wait and all who come are told; nobody waits for ever."""
     connection = opened(tmp_path / "db")
     writer = Writer(connection, explain)
+    taken, free = threading.Event(), threading.Event()
 
     def broken(db: Connection) -> None:
+        taken.set()
+        free.wait(10)
         db.close()
         raise sqlite3.OperationalError("disk I/O error")
 
-    results = await asyncio.wait_for(
-        asyncio.gather(writer.do(broken), writer.do(insert(1)), return_exceptions=True), 10
-    )
-    assert all(isinstance(result, JournalError) for result in results)
+    first = asyncio.create_task(writer.do(broken))
+    await asyncio.to_thread(taken.wait, 10)
+    others = [asyncio.create_task(writer.do(insert(1), urgent=u)) for u in (False, True)]
+    await asyncio.sleep(0)
+    free.set()
+    results = await asyncio.wait_for(asyncio.gather(first, *others, return_exceptions=True), 10)
+    assert [type(result) for result in results] == [JournalError] * 3
     with pytest.raises(JournalError):
         await asyncio.wait_for(writer.do(insert(2)), 10)
     await writer.close()
