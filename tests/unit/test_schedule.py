@@ -48,7 +48,7 @@ PROCESSES = st.lists(
 
 
 # Without shrinking, which would take minutes: an example is small enough as it is found.
-@settings(max_examples=30, phases=[Phase.explicit, Phase.reuse, Phase.generate])
+@settings(max_examples=20, phases=[Phase.explicit, Phase.reuse, Phase.generate])
 @given(
     requests=st.one_of(st.none(), st.integers(1, 900)),
     calls=st.one_of(st.none(), st.integers(500, 60_000)),
@@ -98,7 +98,7 @@ def test_no_window_exceeds(
         assert most <= math.ceil(requests * part + 1e-9)
 
 
-@settings(max_examples=25)
+@settings(max_examples=12)
 @given(
     requests=st.integers(6, 1500),
     headroom=st.sampled_from([0.2, 0.5, 3.0]),
