@@ -3,6 +3,7 @@
 import os
 
 import hypothesis
+import pytest
 
 MOST_WORKERS = 16
 
@@ -13,6 +14,7 @@ hypothesis.settings.register_profile(
 hypothesis.settings.load_profile("shared machine")
 
 
+@pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
     """Two workers for each core: half of the time goes by in waiting for clocks and commands."""
     return min(MOST_WORKERS, 2 * (os.cpu_count() or 1))

@@ -144,7 +144,8 @@ class Realtime:
         self._refuse_overload(behind, order)
         behind.coming += len(order.calls)
         try:
-            return await self._admit(behind, order)
+            with behind.tickets.use():
+                return await self._admit(behind, order)
         except JournalError as error:
             behind.fail(error)
             raise
@@ -187,14 +188,16 @@ class Realtime:
         if order.key is None:
             return None
         behind = await self._there()
-        kept = await asyncio.to_thread(behind.tickets.order_of_key, _kept_key(order.key))
-        return None if kept is None else await self._known(behind, kept, order)
+        with behind.tickets.use():
+            kept = await asyncio.to_thread(behind.tickets.order_of_key, _kept_key(order.key))
+            return None if kept is None else await self._known(behind, kept, order)
 
     async def look(self, number: str) -> Ticket | None:
         """See `Door`."""
         tickets = (await self._there()).tickets
-        order = await asyncio.to_thread(tickets.order, number)
-        return None if order is None else await asyncio.to_thread(tickets.ticket, order)
+        with tickets.use():
+            order = await asyncio.to_thread(tickets.order, number)
+            return None if order is None else await asyncio.to_thread(tickets.ticket, order)
 
     async def wait(self, number: str, seconds: float) -> Ticket | None:
         """See `Door`. What waits while the settings are reloaded waits on."""
@@ -202,10 +205,11 @@ class Realtime:
         until = clock() + seconds
         while True:
             tickets = (await self._there()).tickets
-            order = await asyncio.to_thread(tickets.order, number)
-            if order is None:
-                return None
-            ticket = await tickets.wait(order, until - clock())
+            with tickets.use():
+                order = await asyncio.to_thread(tickets.order, number)
+                if order is None:
+                    return None
+                ticket = await tickets.wait(order, until - clock())
             if ticket.settled or not await self._is_there_within(until - clock()):
                 return ticket
 

@@ -7,7 +7,7 @@ waits is woken by one task that asks the journal for all of them at once.
 import asyncio
 import contextlib
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from threading import Lock
 
 from phonon_bulk.batch import State
@@ -29,7 +29,7 @@ _MOVING = {State.READY: "waiting", State.CLAIMED: "waiting", State.SENDING: "sen
 
 
 class Tickets:
-    """Reads what became of orders; blocks, but for `wait` and `close`."""
+    """Reads what became of orders; blocks, but for `use`, `wait` and `close`."""
 
     def __init__(self, books: SqliteBooks) -> None:
         """Read in `books`, which are used by one thread at a time."""
@@ -42,6 +42,18 @@ class Tickets:
         self._inside = 0
         self._nobody_inside = asyncio.Event()
         self._nobody_inside.set()
+
+    @contextlib.contextmanager
+    def use(self) -> Iterator[None]:
+        """Keep the books open for as long as this lasts, which must not be long."""
+        self._inside += 1
+        self._nobody_inside.clear()
+        try:
+            yield
+        finally:
+            self._inside -= 1
+            if not self._inside:
+                self._nobody_inside.set()
 
     # ---- one by one
 
@@ -105,19 +117,13 @@ class Tickets:
         Or as far as they are after `seconds`, or when the tickets are closed. Raises JournalError
         if they can't be read.
         """
-        self._inside += 1
-        self._nobody_inside.clear()
-        try:
+        with self.use():
             if not self._over:
                 await self._until_settled(order.batch, seconds)
             return await asyncio.to_thread(self.ticket, order)
-        finally:
-            self._inside -= 1
-            if not self._inside:
-                self._nobody_inside.set()
 
     async def close(self) -> None:
-        """Tell all who wait how far their calls are, and close the books."""
+        """Tell all who wait how far their calls are, and close the books when nobody uses them."""
         self._over = True
         for batch in list(self._waiting):
             self._wake(batch)

@@ -1,6 +1,7 @@
 """Single calls behind the door: kept before they are answered, sent at once, gathered."""
 
 import asyncio
+import threading
 import time
 from hashlib import sha256
 from pathlib import Path
@@ -11,7 +12,7 @@ from working import beside, of, settings_for, single, states, until, working
 
 from phonon_bulk.errors import JournalError
 from phonon_bulk.intake.door import BlockedError, KeyReusedError, OverloadedError
-from phonon_bulk.journal import Control, Kind
+from phonon_bulk.journal import Control, Kind, Order
 from phonon_bulk.journal.books import SqliteBooks
 from phonon_bulk.report.export import contacts
 from phonon_bulk.report.summary import summarize
@@ -228,6 +229,33 @@ async def test_who_waits_while_settings_are_reloaded_waits_on(tmp_path: Path) ->
         assert not waiting.done()
         desk.phonon.simulator.change({"faults": []})
         assert of(await asyncio.wait_for(waiting, 10)) == ["accepted"]
+
+
+async def test_who_is_inside_while_settings_are_reloaded_is_served(tmp_path: Path) -> None:
+    """The journal is closed once those who use it have left."""
+    async with working(tmp_path) as desk:
+        door = desk.worker.realtime
+        await door.admit(single(1))
+        behind, inside, go_on = door._behind, threading.Event(), threading.Event()
+        assert behind is not None
+        find = behind.tickets.order
+
+        def slow(number: str) -> Order | None:
+            inside.set()
+            go_on.wait(10)
+            return find(number)
+
+        behind.tickets.order = slow  # type: ignore[method-assign]
+        looking = asyncio.create_task(door.look("0" * 32))
+        await asyncio.to_thread(inside.wait, 10)
+        desk.worker.opened.clear()
+        desk.worker.reload(settings_for(desk.phonon, desk.path))
+        await until(lambda: door._behind is not behind)
+        await asyncio.sleep(0.1)
+        assert not desk.worker.opened.is_set()
+        go_on.set()
+        assert await asyncio.wait_for(looking, 10) is None
+        await asyncio.wait_for(desk.worker.opened.wait(), 10)
 
 
 async def test_who_waits_while_the_worker_stops_is_told_what_came(tmp_path: Path) -> None:
