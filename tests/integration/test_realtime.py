@@ -287,7 +287,8 @@ async def test_reloaded_while_calls_come(tmp_path: Path) -> None:
         assert ends == [["accepted"]] * len(tickets)
         assert set(desk.numbers.values()) == {1}
         assert len(desk.numbers) == len(tickets)
-        assert all(posted.state == "accepted" for posted in desk.posted)
+        # One that was about to leave is held back, and leaves with the new settings.
+        assert {posted.state for posted in desk.posted} <= {"accepted", "ready"}
 
 
 async def test_a_clock_that_is_set_back_over_midnight(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ CUSTOMERS = 12_000
 """More than are fetched at once."""
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def crm(postgresql: Server) -> Server:
     """Fill PostgreSQL."""
     postgresql.run(
@@ -33,7 +33,7 @@ def crm(postgresql: Server) -> Server:
     return postgresql
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def shop(mariadb: Server) -> Server:
     """Fill MariaDB."""
     mariadb.run(
