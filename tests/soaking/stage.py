@@ -212,7 +212,7 @@ class Stage:
                 self.wrong.append(f"the worker died by itself after {self.seconds():.0f} s: {code}")
                 self.is_ready = False
                 await self.start()
-            elif self.worker is not None and code is None:
+            elif self.is_ready and self.worker is not None:  # before, it only loads its modules
                 with contextlib.suppress(OSError, IndexError):  # it ends just now
                     self.samples.append(_sample(self.worker.pid, self.seconds()))
             await self.rest(SAMPLE_EVERY)
