@@ -366,9 +366,11 @@ class Proxy:
         self.refuse()
         for filler in self._fillers:
             filler.close()
-        for task in self._connections:
-            task.cancel()
-        await asyncio.gather(*self._connections, return_exceptions=True)
+        await asyncio.sleep(0)  # what was accepted just now begins to be served, and is seen here
+        while self._connections:
+            for task in self._connections:
+                task.cancel()
+            await asyncio.wait(self._connections)
         self._held.close()
 
     @property

@@ -139,12 +139,17 @@ async def test_no_tls_where_tls_is_wanted() -> None:
         await reader.read(100)
         writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
         writer.close()
+        with contextlib.suppress(OSError):
+            await writer.wait_closed()
+        ended.set()
 
+    ended = asyncio.Event()
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
     settings = EndpointSettings(url=f"https://127.0.0.1:{port}/", requests_per_minute=1)
     async with server, Endpoint("bulk", settings) as endpoint:
         answer = await endpoint.post(BODY)
+    await ended.wait()
     assert answer.verdict is Verdict.NOT_SENT
     assert "TLS" in answer.message
 

@@ -63,6 +63,36 @@ def test_the_line_that_is_not_utf8_is_named() -> None:
     assert caught.value.line == 7
 
 
+_TRICKY = (
+    b"\xc0\x80",  # longer than need be
+    b"\xe0\x80\x80",
+    b"\xf0\x80\x80\x80",
+    b"\xed\xa0\x80",  # half of a surrogate pair
+    b"\xed\x9f\xbf",
+    b"\xee\x80\x80",
+    b"\xf4\x8f\xbf\xbf",
+    b"\xf4\x90\x80\x80",  # past the last character there is
+    b"\xf5",
+    b"\x80",
+    b"\xe2\x82",
+    "é€👍".encode(),
+    b"a" * 40,
+    b"\n",
+)
+
+
+@given(st.lists(st.sampled_from(_TRICKY) | st.binary(max_size=3), max_size=12).map(b"".join))
+def test_utf8_is_what_python_takes_for_it(block: bytes) -> None:
+    """Arrow, which is asked first, and Python agree on every block."""
+    try:
+        block.decode()
+    except UnicodeDecodeError:
+        with pytest.raises(NotUtf8Error):
+            check_utf8("list.csv", block, 1)
+    else:
+        check_utf8("list.csv", block, 1)
+
+
 @pytest.mark.parametrize("said", [None, "utf-8"])
 def test_what_begins_as_utf8_is_left_alone(said: str | None) -> None:
     """It is not even read: the scan tells whether it goes on like that."""
