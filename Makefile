@@ -5,8 +5,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+BENCH_STAMP := $(VENV)/.installed-bench
 
-.PHONY: demo test check format bench bench-recovery bench-limit bench-limiters bench-lists bench-realtime torture soak clean
+.PHONY: demo test check format bench bench-full bench-recovery bench-limit bench-limiters bench-lists bench-realtime torture soak clean
 
 # Kills of `make torture`, and what replays its choices: make torture N=1000 SEED=7
 N ?= 1000
@@ -30,8 +31,13 @@ format: $(STAMP)
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: $(STAMP)
-	$(BIN)/python benchmarks/end_to_end.py
+# The five parts in a short form: three minutes or so. The figures of docs/performance.md are of the
+# full one, which takes an hour.
+bench: $(BENCH_STAMP)
+	$(BIN)/python benchmarks/bench.py
+
+bench-full: $(BENCH_STAMP)
+	$(BIN)/python benchmarks/bench.py --full
 
 bench-recovery: $(STAMP)
 	$(BIN)/python benchmarks/recovery.py
@@ -58,6 +64,10 @@ $(STAMP): pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "phonon-bulk needs Python 3.11 or newer: make PYTHON=python3.11")'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	touch $@
+
+$(BENCH_STAMP): $(STAMP)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,bench]'
 	touch $@
 
 clean:

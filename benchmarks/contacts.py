@@ -1,6 +1,7 @@
 """Generates contact lists in Phonon's upload template.
 
     python benchmarks/contacts.py contacts.csv --contacts 1000000 --bad 0.001 --start-time
+    python benchmarks/contacts.py wide.csv --contacts 1000000 --variables 20
 
 Nobody is in these lists. Names are put together from two short pools, and a number is 91 98 and
 eight digits computed from the seed and the row. Such a number may by chance be in use, so a list
@@ -19,6 +20,16 @@ from pathlib import Path
 from random import Random
 
 FLOW_VARIABLES = ("$flow.key.Name", "$flow.key.Amount", "$flow.key.DueDate", "$flow.key.Policy")
+MORE_VARIABLES = tuple(
+    f"$flow.key.{name}"
+    for name in (
+        *("City", "Branch", "Agent", "Product", "Plan", "Frequency", "Language", "Currency"),
+        *("Premium", "LateFee", "Total", "LastPaid", "RenewsOn", "Reference", "Account", "Link"),
+    )
+)
+"""What a wide list has besides."""
+NARROW = len(FLOW_VARIABLES)
+WIDE = NARROW + len(MORE_VARIABLES)
 BAD_ROWS = ("no number", "number cut short", "number unreadable", "too few fields")
 BAD_START_TIMES = ("start-time unreadable", "start-time past")
 
@@ -42,6 +53,13 @@ _UNUSUAL_NAMES = (
 _NAMES = 1024
 _UNUSUAL_EVERY = 16
 _DUE_DATES = tuple(str(date(2026, 12, 1) + timedelta(days=day)) for day in range(32))
+_PAID_DATES = tuple(str(date(2026, 10, 1) + timedelta(days=day)) for day in range(32))
+_RENEWAL_DATES = tuple(str(date(2027, 1, 1) + timedelta(days=day)) for day in range(32))
+_CITIES = ("Ahmedabad", "Bengaluru", "Chennai", "Kochi", "Kolkata", "Mumbai", "Nagpur", "Pune")
+_PRODUCTS = ("Term Life", "Endowment", "Health Family", "Motor", "Home", "Travel", "Crop", "Child")
+_PLANS = ("Gold", "Silver", "Basic", "Plus")
+_FREQUENCIES = ("monthly", "quarterly", "half-yearly", "yearly")
+_LANGUAGES = ("hi-IN", "en-IN", "ta-IN", "bn-IN", "mr-IN", "te-IN", "gu-IN", "kn-IN")
 
 _NUMBERS = 10**8
 _STEP = 61_803_399
@@ -64,6 +82,12 @@ class Wanted:
     """The share of rows that can't become a call; all kinds of bad rows equally often."""
     start_day: date | None = None
     """The day in a column start-time; None is no such column."""
+    variables: int = NARROW
+    """Flow variables: 4, or 20 for a wide list, which has the same four first."""
+
+    def __post_init__(self) -> None:
+        if self.variables not in (NARROW, WIDE):
+            raise ValueError(f"a list has {NARROW} or {WIDE} flow variables")
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +112,8 @@ def write(wanted: Wanted, path: Path) -> Written:
 def header(wanted: Wanted) -> tuple[str, ...]:
     """Return the columns' names."""
     start_time = () if wanted.start_day is None else ("start-time",)
-    return ("client-identifier", "tel1", "tel2", *start_time, *FLOW_VARIABLES)
+    more = MORE_VARIABLES if wanted.variables == WIDE else ()
+    return ("client-identifier", "tel1", "tel2", *start_time, *FLOW_VARIABLES, *more)
 
 
 def tomorrow() -> date:
@@ -103,7 +128,10 @@ def _rows(wanted: Wanted, spoilt: dict[int, str]) -> Iterator[str]:
     for first in range(1, wanted.contacts + 1, _ROWS_AT_ONCE):
         lines = []
         for row in range(first, min(first + _ROWS_AT_ONCE, wanted.contacts + 1)):
-            fields = _fields(row, random.getrandbits(64), names, offset)
+            draw = random.getrandbits(64)
+            fields = _fields(row, draw, names, offset)
+            if wanted.variables == WIDE:
+                fields += _more_fields(row, draw)
             if wanted.start_day is not None:
                 fields.insert(3, f"{wanted.start_day}T{10 + row % 8}:{row % 60:02d}:00+05:30")
             if row in spoilt:
@@ -123,6 +151,31 @@ def _fields(row: int, draw: int, names: list[str], offset: int) -> list[str]:
         f"{amount // 100}.{amount % 100:02d}",
         _DUE_DATES[(draw >> 34) % 32],
         f"PL-{(draw >> 39) % _NUMBERS:08d}",
+    ]
+
+
+def _more_fields(row: int, draw: int) -> list[str]:
+    """Return what a wide list has besides, of the same bits stirred once more."""
+    more = draw * 0x9E3779B97F4A7C15 % 2**64
+    premium, fee = 50_000 + (more >> 12) % 5_000_000, (more >> 36) % 50_000
+    city = more % 8
+    return [
+        _CITIES[city],
+        f"BR{city:02d}{(more >> 3) % 97:02d}",
+        f"AG-{(more >> 20) % 100_000:05d}",
+        _PRODUCTS[(more >> 6) % 8],
+        _PLANS[(more >> 9) % 4],
+        _FREQUENCIES[(more >> 11) % 4],
+        _LANGUAGES[(more >> 26) % 8],
+        "INR",
+        f"{premium // 100}.{premium % 100:02d}",
+        f"{fee // 100}.{fee % 100:02d}",
+        f"{(premium + fee) // 100}.{(premium + fee) % 100:02d}",
+        _PAID_DATES[(more >> 40) % 32],
+        _RENEWAL_DATES[(more >> 45) % 32],
+        f"R{more >> 24:010X}",
+        f"XXXXXXXX{(more >> 50) % 10_000:04d}",
+        f"https://pay.example/{row:x}/{more >> 32:08x}",
     ]
 
 
@@ -184,6 +237,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--contacts", "-n", type=int, default=100_000, metavar="N")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--plain", action="store_true", help="no quotes, nothing beyond ASCII")
+    parser.add_argument("--variables", type=int, default=4, choices=(4, WIDE), help="of the flow")
     parser.add_argument("--bad", type=float, default=0.0, metavar="SHARE", help="such as 0.001")
     parser.add_argument(
         "--start-time",
@@ -199,7 +253,9 @@ def _arguments() -> argparse.Namespace:
 def main() -> None:
     """Write a list and say what is in it."""
     given = _arguments()
-    wanted = Wanted(given.contacts, given.seed, given.plain, given.bad, given.start_time)
+    wanted = Wanted(
+        given.contacts, given.seed, given.plain, given.bad, given.start_time, given.variables
+    )
     print(f"{given.path}: {in_words(write(wanted, given.path))}")
 
 

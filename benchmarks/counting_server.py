@@ -9,11 +9,12 @@ answered with *Checksum Repeated* and not taken again. Each path has books of it
     POST /anything          a request; the answer comes `--delay` seconds later
     POST /realtime          the same, answered as the real-time endpoint does, for each call
     GET  /anything          its books: a JSON array of [moment, SHA-256, 1 if it was taken, names]
+    GET  /anything?sums     how many requests there were, and how many were there at once
 
 Names are the client-identifiers of the calls; they are noted at /realtime only, as reading them is
 work. A moment is that of the first byte, of the monotonic clock, which all processes of a machine
-share. As a module: `with counting() as server`, then `server.url("anything")` and
-`server.arrivals("anything")`.
+share. As a module: `with counting() as server`, then `server.url("anything")`,
+`server.arrivals("anything")` and `server.sums("anything")`.
 """
 
 import argparse
@@ -28,7 +29,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from hashlib import sha256
-from typing import NamedTuple, cast
+from typing import Any, NamedTuple, cast
 from uuid import uuid4
 
 import orjson
@@ -64,6 +65,21 @@ _REPEATED = (
 # ---- the server
 
 
+@dataclass(frozen=True, slots=True)
+class Sums:
+    """What came in at one path, added up."""
+
+    requests: int
+    taken: int
+    body_bytes: int
+    """Of all bodies."""
+    most_at_once: int
+    """So many were there and not answered yet, at the most."""
+    first: float | None
+    """When the first came; None if none did."""
+    last: float | None
+
+
 @dataclass(slots=True)
 class _Books:
     """What came in at one path."""
@@ -71,9 +87,15 @@ class _Books:
     realtime: bool
     taken: set[bytes] = field(default_factory=set)
     requests: list[tuple[float, bytes, int, list[bytes]]] = field(default_factory=list)
+    body_bytes: int = 0
+    under_way: int = 0
+    most_at_once: int = 0
 
     def enter(self, moment: float, body: bytes) -> bytes:
-        """Note a request; return the answer."""
+        """Note a request; return the answer. Until `leave` it is under way."""
+        self.body_bytes += len(body)
+        self.under_way += 1
+        self.most_at_once = max(self.most_at_once, self.under_way)
         digest = sha256(body).digest()
         is_new = digest not in self.taken
         self.taken.add(digest)
@@ -85,6 +107,16 @@ class _Books:
             details = b",".join(_DETAIL % (name, _uuid()) for name in names)
             return _response(b"200 OK", _SUCCESS % (_uuid(), details))
         return _response(b"202 Accepted", _ACCEPTED % _uuid())
+
+    def leave(self) -> None:
+        """Note that a request was answered."""
+        self.under_way -= 1
+
+    def sums(self) -> bytes:
+        first = self.requests[0][0] if self.requests else None
+        last = self.requests[-1][0] if self.requests else None
+        counts = (len(self.requests), len(self.taken), self.body_bytes, self.most_at_once)
+        return orjson.dumps(Sums(*counts, first, last))
 
     def to_json(self) -> bytes:
         return orjson.dumps(
@@ -127,13 +159,19 @@ class _Connection(asyncio.Protocol):
             self._answer(self._began, head, body)
 
     def _answer(self, moment: float, head: bytes, body: bytes) -> None:
-        method, path, _ = head.split(b" ", 2)
+        method, target, _ = head.split(b" ", 2)
+        path, _, question = target.partition(b"?")
         books = self._books.setdefault(path, _Books(realtime=path == REALTIME.encode()))
         if method != b"POST":
-            self._write(_response(b"200 OK", books.to_json()))
+            told = books.sums() if question == b"sums" else books.to_json()
+            self._write(_response(b"200 OK", told))
             return
-        answer = partial(self._write, books.enter(moment, body))
+        answer = partial(self._leave, books, books.enter(moment, body))
         asyncio.get_running_loop().call_later(self._delay, answer)
+
+    def _leave(self, books: _Books, answer: bytes) -> None:
+        books.leave()
+        self._write(answer)
 
     def _write(self, answer: bytes) -> None:
         if self._transport is not None and not self._transport.is_closing():
@@ -184,22 +222,31 @@ class Server:
         return f"http://127.0.0.1:{self.port}/{path}"
 
     def arrivals(self, path: str) -> list[Arrival]:
-        """Return the requests so far, in their order."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=_ANSWER_SECONDS)
-        with contextlib.closing(connection):
-            connection.request("GET", f"/{path}")
-            noted = orjson.loads(connection.getresponse().read())
+        """Return the requests so far, in the order in which they were whole."""
         return [
             Arrival(moment, bytes.fromhex(body), bool(new), tuple(names))
-            for moment, body, new, names in noted
+            for moment, body, new, names in self._asked(path)
         ]
+
+    def sums(self, path: str) -> Sums:
+        """Return the requests so far, added up."""
+        return Sums(**self._asked(f"{path}?sums"))
+
+    def _asked(self, target: str) -> Any:
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=_ANSWER_SECONDS)
+        with contextlib.closing(connection):
+            connection.request("GET", f"/{target}")
+            return orjson.loads(connection.getresponse().read())
 
 
 @contextlib.contextmanager
-def counting(delay: float = DELAY) -> Iterator[Server]:
-    """Run a counting server on a free port within the block; it ends with the block."""
+def counting(delay: float = DELAY, prefix: tuple[str, ...] = ()) -> Iterator[Server]:
+    """Run a counting server on a free port within the block; it ends with the block.
+
+    `prefix` stands before the command, such as taskset and its options.
+    """
     process = subprocess.Popen(
-        [sys.executable, __file__, "--delay", str(delay)],
+        [*prefix, sys.executable, __file__, "--delay", str(delay)],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         text=True,

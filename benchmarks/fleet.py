@@ -70,7 +70,7 @@ class Fleet:
             self._processes[run] = subprocess.Popen(
                 [program(), "resume", str(run), "--quiet"],
                 cwd=self._folder,
-                env=_environment(self._folder),
+                env=environment_of(self._folder),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=errors,
@@ -103,7 +103,10 @@ def fleet(folder: Path, runs: int) -> Iterator[Fleet]:
         ours.close()
 
 
-def _environment(folder: Path) -> Mapping[str, str]:
-    """Return one in which modules are compiled once, as those of an installed package are."""
+def environment_of(folder: Path) -> Mapping[str, str]:
+    """Return one in which modules are compiled once, as those of an installed package are.
+
+    They are compiled into `folder`.
+    """
     more = {"PHONON_BULK_SECURITY_ID": SECURITY_ID, "PYTHONPYCACHEPREFIX": str(folder / "compiled")}
     return {k: v for k, v in environment(**more).items() if k != "PYTHONDONTWRITEBYTECODE"}

@@ -17,7 +17,7 @@ from typing import Any
 import aiohttp
 import uvloop
 from aiolimiter import AsyncLimiter
-from plain_script import ACCEPTED, REQUESTS_AT_ONCE
+from contenders.plain_script import ACCEPTED, REQUESTS_AT_ONCE
 
 MINUTE = 60.0
 

@@ -3,13 +3,15 @@
 import os
 import platform
 import shutil
+import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
+from threading import Timer
 from typing import Any
 
 _PACKAGES = (
@@ -24,6 +26,11 @@ _PACKAGES = (
 )
 
 
+PATIENCE = 1800.0
+"""Seconds after which a command is ended: none of what is measured here takes nearly as long."""
+
+_ASK_SECONDS = 0.1
+
 CLIENT_CORE = 0
 SIMULATOR_CORE = 1
 
@@ -33,7 +40,7 @@ OTHERS = "others_seconds"
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What one process took."""
+    """What one command took."""
 
     seconds: float
     cpu_seconds: float
@@ -53,29 +60,59 @@ class Usage:
         }
 
 
-def measured(command: list[str], folder: Path, env: Mapping[str, str]) -> tuple[Usage, bytes]:
+def measured(
+    command: list[str],
+    folder: Path,
+    env: Mapping[str, str],
+    *,
+    until: Callable[[], bool] | None = None,
+    patience: float = PATIENCE,
+) -> tuple[Usage, bytes]:
     """Run a command to its end in `folder`; return what it took and its standard output.
 
-    Ends this program if the command fails.
+    Counted is what the process took and all the processes that it waited for; the peak is that of
+    the largest of them. `until` is for a command that does not end by itself: asked ten times a
+    second, and once it says so the command is told to end. The seconds go up to then, all else to
+    the end.
+
+    Ends this program if the command fails, or takes more than `patience` seconds.
     """
     output = folder / "output"
     with output.open("wb") as file:
         began, busy = time.perf_counter(), _client_core_seconds()
         process = subprocess.Popen(command, cwd=folder, env=env, stdout=file)
+        over = Timer(patience, os.kill, (process.pid, signal.SIGKILL))
+        over.start()
         try:
+            done = _told_to_end(process, until) if until else None
             _, status, usage = os.wait4(process.pid, 0)
         except BaseException:
             process.kill()
             process.wait()
             raise
-        seconds, busy = time.perf_counter() - began, _client_core_seconds() - busy
+        finally:
+            over.cancel()
+        seconds = (done or time.perf_counter()) - began
+        busy = _client_core_seconds() - busy
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
-        sys.exit(f"exit code {process.returncode} from: {' '.join(command)}")
+        late = f" after {patience:.0f} s, which is all it is given," * (seconds >= patience)
+        sys.exit(f"exit code {process.returncode}{late} from: {' '.join(command)}")
     cpu = usage.ru_utime + usage.ru_stime
     # The peak is counted in KiB, on macOS in bytes.
     peak = usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
     return Usage(seconds, cpu, peak / 1e6, busy - cpu), output.read_bytes()
+
+
+def _told_to_end(process: subprocess.Popen[bytes], until: Callable[[], bool]) -> float:
+    """Wait until it is done, or has ended by itself; tell it to end, and return when that was."""
+    # Neither looks nor tells by way of `process`, which would take what wait4 is to count.
+    ended = os.WEXITED | os.WNOHANG | os.WNOWAIT
+    while not until() and not os.waitid(os.P_PID, process.pid, ended):
+        time.sleep(_ASK_SECONDS)
+    done = time.perf_counter()
+    os.kill(process.pid, signal.SIGTERM)
+    return done
 
 
 def _client_core_seconds() -> float:
