@@ -38,7 +38,7 @@ from typing import Any, TypeVar, cast
 import aiohttp
 import orjson
 
-from phonon_bulk.batch import SECURITY_ID_LENGTH, Batch, Chunk, Head, Packer, room_for_calls
+from phonon_bulk.batch import SECURITY_ID_LENGTH, Batch, Head, room_for_calls
 from phonon_bulk.cli.session import run_loop
 from phonon_bulk.config import Campaign, Settings, load_campaign, load_settings
 from phonon_bulk.dispatch.settling import settlement_of
@@ -47,6 +47,7 @@ from phonon_bulk.jobs.opening import new_run
 from phonon_bulk.journal import Claim
 from phonon_bulk.journal.frozen import compress, thaw
 from phonon_bulk.journal.sqlite import SqliteJournal
+from phonon_bulk.packing import Chunk, Packer
 from phonon_bulk.response import Answer, Verdict
 from phonon_bulk.retry import Facts, decide
 from phonon_bulk.source.contacts import ContactList, open_list

@@ -11,10 +11,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Protocol
 
-from phonon_bulk.batch import Chunk, Packer
 from phonon_bulk.call import LeftOutRow
 from phonon_bulk.journal import FrozenBatch, Journal
 from phonon_bulk.journal.frozen import freeze
+from phonon_bulk.packing import Chunk, Packer
 
 
 class Readable(Protocol):

@@ -17,9 +17,9 @@ def status(
     json: Json = False,
 ) -> None:
     """Show how far a run is; without a number, the newest one."""
-    from phonon_bulk.cli.ending import next_step
     from phonon_bulk.cli.session import Flags, print_json
     from phonon_bulk.journal.books import SqliteBooks
+    from phonon_bulk.report.mending import next_step
     from phonon_bulk.report.summary import newest, summarize, to_text
 
     flags = Flags(config, journal, json)

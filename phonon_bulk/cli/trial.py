@@ -230,6 +230,6 @@ def _accepted(run: int, batch: SettledBatch) -> Placed:
 
 
 def _step(reason: str) -> str:
-    from phonon_bulk.cli.ending import step_to_mend
+    from phonon_bulk.report.mending import step_to_mend
 
     return step_to_mend(reason).replace("flow_id in the campaign file", "--flow-id")

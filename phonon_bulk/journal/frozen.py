@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 
-import numpy as np
 import zstandard
 
 from phonon_bulk.batch import Batch
@@ -90,14 +89,18 @@ def _decompressor() -> zstandard.ZstdDecompressor:
 def _pack_rows(rows: Sequence[int]) -> bytes | None:
     if rows[-1] - rows[0] + 1 == len(rows):
         return None
-    return compress(np.asarray(rows, "<i8").tobytes())
+    return compress(_swapped(array("q", rows)).tobytes())
 
 
 def thaw_rows(first_row: int, calls: int, frame: bytes | None) -> Sequence[int]:
     """Return the row numbers of a batch's calls, in order."""
     if frame is None:
         return range(first_row, first_row + calls)
-    rows = array("q", thaw(frame))
+    return _swapped(array("q", thaw(frame)))
+
+
+def _swapped(rows: "array[int]") -> "array[int]":
+    """Return numbers with the lowest byte first, as they are kept, or back again."""
     if sys.byteorder == "big":
         rows.byteswap()
     return rows

@@ -9,8 +9,9 @@ from typing import Any
 
 import orjson
 
-from phonon_bulk.batch import Batch, Chunk, Head, Packer
+from phonon_bulk.batch import Batch, Head
 from phonon_bulk.call import LeftOutRow
+from phonon_bulk.packing import Chunk, Packer
 from phonon_bulk.schedule import Limits
 
 _EXAMPLES = 3

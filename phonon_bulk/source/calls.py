@@ -15,10 +15,10 @@ import numpy.typing as npt
 import orjson
 import pyarrow as pa
 
-from phonon_bulk.batch import EMPTY_BLOCK, CallBlock, Chunk
 from phonon_bulk.call import LeftOut, LeftOutRow
 from phonon_bulk.config import DuplicatesBy
 from phonon_bulk.errors import ListError
+from phonon_bulk.packing import EMPTY_BLOCK, CallBlock, Chunk
 from phonon_bulk.source.calls_query import KEY, call_query, macros, number_name
 from phonon_bulk.source.columns import Columns
 from phonon_bulk.source.feed import MOVED, Feed

@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from phonon_bulk.batch import Chunk
 from phonon_bulk.call import LeftOut, start_time_text, today_in_india
 from phonon_bulk.config import Campaign, ChecksSettings, Duplicates, DuplicatesBy
 from phonon_bulk.errors import ListError
+from phonon_bulk.packing import Chunk
 from phonon_bulk.source import do_not_call, mended, origin
 from phonon_bulk.source.calls import write_calls
 from phonon_bulk.source.columns import Columns, describe_difference, plan_columns

@@ -10,10 +10,10 @@ from builders import DAY, make_batch, make_call, make_run
 from scripted import NOON
 
 from phonon_bulk import runner
-from phonon_bulk.batch import CallBlock, Chunk
 from phonon_bulk.call import encode
 from phonon_bulk.journal.books import SqliteBooks
 from phonon_bulk.journal.sqlite import SqliteJournal
+from phonon_bulk.packing import CallBlock, Chunk
 from phonon_bulk.runner import Reading
 from phonon_bulk.submit import Portion
 

@@ -16,10 +16,11 @@ from builders import FLOW_ID
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from phonon_bulk.batch import Chunk, room_for_calls
+from phonon_bulk.batch import room_for_calls
 from phonon_bulk.call import LeftOutRow
 from phonon_bulk.config import Campaign
 from phonon_bulk.errors import ListError
+from phonon_bulk.packing import Chunk
 from phonon_bulk.source.contacts import ContactList
 from phonon_bulk.source.contacts import open_list as open_campaigns_list
 from phonon_bulk.source.formats import csv_scan
@@ -290,7 +291,7 @@ def test_blocks_of_calls_are_what_the_packer_takes(tmp_path: Path) -> None:
         whole = b"".join(block.data[a:b] for a, b in zip(block.ends, block.ends[1:], strict=False))
         assert whole == block.data
         assert all(block.data[end - 1] == ord(",") for end in block.ends[1:])
-        halves = block.after(0), block.after(len(block) // 2)
+        halves = block.between(0, len(block)), block.between(len(block) // 2, len(block))
         assert halves[0].data == block.data
         assert halves[1].followed_by(block).data.endswith(block.data)
 

@@ -12,11 +12,11 @@ from builders import make_call, make_left_out, make_run
 from hypothesis import given
 from hypothesis import strategies as st
 
-from phonon_bulk.batch import EMPTY_BLOCK, CallBlock, Chunk
 from phonon_bulk.call import encode
 from phonon_bulk.journal.books import SqliteBooks
 from phonon_bulk.journal.frozen import thaw, thaw_rows
 from phonon_bulk.journal.sqlite import SqliteJournal
+from phonon_bulk.packing import EMPTY_BLOCK, CallBlock, Chunk
 from phonon_bulk.submit import Portion, _Waiting, portions, submit
 
 SMALL_ROOM = 700

@@ -9,9 +9,9 @@ from builders import FLOW_ID, make_call
 from hypothesis import given
 from hypothesis import strategies as st
 
-from phonon_bulk.batch import CallBlock, Chunk
 from phonon_bulk.call import LeftOut, LeftOutRow, encode
 from phonon_bulk.errors import Exit
+from phonon_bulk.packing import CallBlock, Chunk
 from phonon_bulk.report.plan import (
     Pace,
     Sums,

@@ -20,10 +20,10 @@ from builders import FLOW_ID
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from phonon_bulk.batch import Chunk
 from phonon_bulk.call import LeftOut, LeftOutRow
 from phonon_bulk.config import Campaign, Duplicates, DuplicatesBy
 from phonon_bulk.errors import ListError
+from phonon_bulk.packing import Chunk
 from phonon_bulk.source import calls as calls_module
 from phonon_bulk.source.columns import Columns, plan_columns
 from phonon_bulk.source.contacts import ContactList, open_kept, open_list

@@ -15,10 +15,10 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from phonon_bulk.batch import CallBlock, Chunk
 from phonon_bulk.call import LeftOut, LeftOutRow, read_start_time
 from phonon_bulk.config import ChecksSettings, DuplicatesBy
 from phonon_bulk.errors import ListError
+from phonon_bulk.packing import CallBlock, Chunk
 from phonon_bulk.source import calls as calls_module
 from phonon_bulk.source.calls import write_calls
 from phonon_bulk.source.columns import Columns
