@@ -437,6 +437,9 @@ SELECT min(at) AS not_before FROM (
     SELECT min(not_before) FROM batch INDEXED BY batch_put_off
      WHERE state = 'ready' AND not_before > 0 AND run = :run);
 
+-- name: run_control
+SELECT control FROM run WHERE id = :run;
+
 -- name: run
 SELECT * FROM run WHERE id = :run;
 
