@@ -29,7 +29,6 @@ seed and size.
 import argparse
 import contextlib
 import csv
-import os
 import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -40,9 +39,10 @@ from typing import Any
 
 import orjson
 from children import end_on_sigterm, say
-from contacts import NARROW, WIDE, Wanted, write
+from contacts import NARROW, WIDE, Wanted
 from contenders.commands import CAREFUL, CONTENDERS, DLT, OURS, PLAIN, Contender, Task
 from figures import HERE, Figures, Round, Spread, aim, divided, keep, of_each, spread, table
+from kept_lists import kept
 from local_phonon import SECURITY_ID, LocalPhonon, environment, simulating
 from measuring import CLIENT_CORE, OTHERS, SIMULATOR_CORE, Usage, measured, on_core
 
@@ -128,25 +128,14 @@ def _environment() -> dict[str, str]:
     return {name: text for name, text in more.items() if name != "PYTHONDONTWRITEBYTECODE"}
 
 
-def contact_list(given: argparse.Namespace, contacts: int, variables: int) -> Path:
-    """Return the path of a list without bad rows, generated if it is not there yet."""
-    kind = "-plain" * given.plain + f"-{variables}-variables" * (variables != NARROW)
-    path = WORK / f"contacts-{contacts}-seed{given.seed}{kind}.csv"
-    if not path.exists():
-        say(f"generating {path.name}")
-        partial = path.with_suffix(f".{os.getpid()}.part")
-        wanted = Wanted(contacts, given.seed, given.plain, variables=variables)
-        write(wanted, partial)
-        partial.rename(path)
-    with path.open("rb") as file:  # read once, so that no round finds it more in memory than others
-        while file.read(1 << 20):
-            pass
-    return path
+def wanted_of(given: argparse.Namespace, contacts: int, variables: int) -> Wanted:
+    """Return what a list is to be like."""
+    return Wanted(contacts, given.seed, given.plain, variables=variables)
 
 
 def prove(given: argparse.Namespace, who: Sequence[Contender], variables: int) -> None:
     """End this program unless each contender's calls are those of the list."""
-    path = contact_list(given, PROOF_CONTACTS, variables)
+    path = kept(wanted_of(given, PROOF_CONTACTS, variables))
     with path.open(encoding="utf-8", newline="") as file:
         rows = csv.DictReader(file)
         tels = [name for name in rows.fieldnames or () if name.startswith("tel")]
@@ -168,8 +157,8 @@ def compare(given: argparse.Namespace, who: Sequence[Contender], variables: int)
     """Measure the contenders in rounds on lists of one shape; return the record."""
     prove(given, who, variables)
     sizes = {one.name: one.contacts(variables, given.contacts) for one in who}
-    paths = {size: contact_list(given, size, variables) for size in sizes.values()}
-    small = contact_list(given, PROOF_CONTACTS, variables)
+    paths = {size: kept(wanted_of(given, size, variables)) for size in sizes.values()}
+    small = kept(wanted_of(given, PROOF_CONTACTS, variables))
     rounds: list[Round] = []
     with stand("--no-parse", pin=given.pin) as counting:
         starts = {

@@ -41,10 +41,11 @@ import orjson
 import small_batches
 from at_limit import TOLD, first_arrival, started
 from children import end_on_sigterm, ended, has_ended, say
-from contacts import Wanted, write
+from contacts import Wanted
 from counting_server import Server, Sums, counting
 from figures import HERE, Figures, Round, aim, keep, spread, table
 from fleet import environment_of
+from kept_lists import kept
 from local_phonon import program
 from measuring import CLIENT_CORE, OTHERS, SIMULATOR_CORE, Usage, measured, on_core
 
@@ -184,7 +185,7 @@ class Stand:
     def warm_up(self, seed: int) -> None:
         """Send a list, so that the modules are compiled."""
         with self.server(0.0) as server, self.place(server) as place:
-            self.run(place, contact_list(SHORT.sizes[0], seed), SHORT.sizes[0])
+            self.run(place, kept(Wanted(SHORT.sizes[0], seed)), SHORT.sizes[0])
 
     def run(self, place: Place, path: Path, contacts: int) -> Usage:
         """Send a list."""
@@ -196,21 +197,6 @@ def _copy(source: Path, target: Path) -> None:
     shutil.copyfile(source, target)
     with target.open("rb") as file:
         os.fsync(file.fileno())
-
-
-def contact_list(contacts: int, seed: int, *, plain: bool = False) -> Path:
-    """Return the path of a list without bad rows, generated if it is not there yet."""
-    WORK.mkdir(exist_ok=True)
-    path = WORK / f"contacts-{contacts}-seed{seed}{'-plain' if plain else ''}.csv"
-    if not path.exists():
-        say(f"generating {path.name}")
-        with tempfile.NamedTemporaryFile(dir=WORK, suffix=".part", delete=False) as partial:
-            write(Wanted(contacts, seed, plain), Path(partial.name))
-        Path(partial.name).rename(path)
-    with path.open("rb") as file:  # so that no round finds it more in memory than others
-        while file.read(1 << 20):
-            pass
-    return path
 
 
 def in_rounds(what: str, extent: Extent, measure: Callable[[], Round]) -> list[Round]:
@@ -227,7 +213,7 @@ def in_rounds(what: str, extent: Extent, measure: Callable[[], Round]) -> list[R
 
 def sizes(stand: Stand, extent: Extent, seed: int) -> list[Round]:
     """Send lists of all sizes."""
-    lists = {size: contact_list(size, seed) for size in extent.sizes}
+    lists = {size: kept(Wanted(size, seed)) for size in extent.sizes}
 
     def of_size(size: int) -> Figures:
         with stand.place(server) as place:
@@ -319,7 +305,7 @@ def bodies(stand: Stand, extent: Extent, _seed: int) -> list[Round]:
 
 def journals(stand: Stand, extent: Extent, seed: int) -> list[Round]:
     """Send a list beside others that were sent before."""
-    path = contact_list(extent.contacts, seed)
+    path = kept(Wanted(extent.contacts, seed))
 
     def beside(settled: int) -> Figures:
         with stand.place(server, bases[settled]) as place:

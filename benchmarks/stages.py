@@ -31,8 +31,9 @@ from typing import Any
 
 import orjson
 from children import end_on_sigterm, say
-from contacts import FLOW_VARIABLES, WIDE, Wanted, write
+from contacts import FLOW_VARIABLES, WIDE, Wanted
 from figures import Figures, Spread, aim, keep, of_each, table
+from kept_lists import kept
 from local_phonon import FLOW_ID, SECURITY_ID, LocalPhonon, environment, simulating
 from measuring import CLIENT_CORE, OTHERS, SIMULATOR_CORE, Usage, measured, on_core
 
@@ -161,7 +162,10 @@ def _percent(part: float, whole: float) -> float:
 
 def bench(options: Options) -> dict[str, Any]:
     """Measure, and return the record to be kept."""
-    short_list, long_list = (contact_list(options, n) for n in (options.contacts, options.whole))
+    short_list, long_list = (
+        kept(Wanted(n, options.seed, variables=options.variables))
+        for n in (options.contacts, options.whole)
+    )
     rules = ("--no-parse", "--bulk-requests", "0")
     with (
         tempfile.TemporaryDirectory(prefix="bench-stages-") as name,
@@ -203,21 +207,6 @@ def record_of(options: Options, rounds: list[dict[str, Any]]) -> dict[str, Any]:
         ],
         "rounds": rounds,
     }
-
-
-def contact_list(options: Options, contacts: int) -> Path:
-    """Return the path of a list without bad rows, generated if it is not there yet."""
-    wanted = Wanted(contacts, options.seed, variables=options.variables)
-    wide = f"-{WIDE}-variables" if options.variables == WIDE else ""
-    path = WORK / f"contacts-{contacts}-seed{options.seed}{wide}.csv"
-    WORK.mkdir(exist_ok=True)
-    if not path.exists():
-        say(f"generating {path.name}")
-        with tempfile.NamedTemporaryFile(dir=WORK, suffix=".part", delete=False) as partial_list:
-            write(wanted, Path(partial_list.name))
-        Path(partial_list.name).rename(path)
-    path.read_bytes()  # so that no round finds it more in memory than others
-    return path
 
 
 # ---- what is printed

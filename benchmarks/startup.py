@@ -27,10 +27,11 @@ from typing import Any
 import small_batches
 from at_limit import first_arrival, started
 from children import end_on_sigterm, say
+from contacts import Wanted
 from counting_server import Server, counting
 from figures import Figures, Round, Spread, aim, keep, spread, table
 from fleet import environment_of
-from growth import contact_list
+from kept_lists import kept
 from local_phonon import program
 from measuring import CLIENT_CORE, SIMULATOR_CORE, measured, on_core
 
@@ -103,8 +104,8 @@ def one_round(stand: Stand) -> Round:
 def measure(given: argparse.Namespace, rounds: int) -> list[Round]:
     """Prepare all, and measure in rounds."""
     lists = {
-        QUOTES: contact_list(given.contacts, given.seed),
-        PLAIN: contact_list(given.contacts, given.seed, plain=True),
+        QUOTES: kept(Wanted(given.contacts, given.seed)),
+        PLAIN: kept(Wanted(given.contacts, given.seed, plain=True)),
     }
     with tempfile.TemporaryDirectory(prefix="bench-startup-") as name:
         stand = Stand(Path(name), lists, given.batches, given.pin)
