@@ -17,6 +17,18 @@ SECURITY_ID = "Simulated0" * 6 + "Only"
 
 FLOW_ID = "QG8k000A"
 
+_SETTINGS = """\
+journal = "sqlite:journal.db"
+[endpoints.bulk]
+url = "{url}"
+requests_per_minute = "off"
+"""
+_CAMPAIGN = """\
+[campaign]
+name = "benchmark"
+flow_id = "{flow_id}"
+"""
+
 _STOP_SECONDS = 5.0
 _PATH = "/kairos-apis/outbound/create"
 
@@ -83,6 +95,12 @@ class LocalPhonon:
             if response.status != http.HTTPStatus.OK:
                 raise RuntimeError(f"{method} {path}: HTTP {response.status}")
             yield response
+
+
+def lay_out(folder: Path, url: str) -> None:
+    """Write settings that send to `url` without a limit, and a campaign, into a folder."""
+    (folder / "phonon-bulk.toml").write_text(_SETTINGS.format(url=url), encoding="utf-8")
+    (folder / "campaign.toml").write_text(_CAMPAIGN.format(flow_id=FLOW_ID), encoding="utf-8")
 
 
 @contextlib.contextmanager

@@ -34,7 +34,7 @@ from children import end_on_sigterm, say
 from contacts import FLOW_VARIABLES, WIDE, Wanted
 from figures import Figures, Spread, aim, keep, of_each, table
 from kept_lists import kept
-from local_phonon import FLOW_ID, SECURITY_ID, LocalPhonon, environment, simulating
+from local_phonon import SECURITY_ID, LocalPhonon, environment, lay_out, simulating
 from measuring import CLIENT_CORE, OTHERS, SIMULATOR_CORE, Usage, measured, on_core
 
 HERE = Path(__file__).resolve().parent
@@ -48,18 +48,6 @@ SHARE_ALLOWED = 25.0
 
 FOR_THE_JOURNAL = ("compress", "hash", "thaw")
 """Stages that would not be there without it, and are done by the run without writes too."""
-
-_SETTINGS = """\
-journal = "sqlite:journal.db"
-[endpoints.bulk]
-url = "{url}"
-requests_per_minute = "off"
-"""
-_CAMPAIGN = """\
-[campaign]
-name = "benchmark"
-flow_id = "{flow_id}"
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,9 +159,8 @@ def bench(options: Options) -> dict[str, Any]:
         tempfile.TemporaryDirectory(prefix="bench-stages-") as name,
         simulating(*rules, prefix=tuple(on_core(SIMULATOR_CORE))) as phonon,
     ):
-        folder, url = Path(name), phonon.bulk_url
-        (folder / "phonon-bulk.toml").write_text(_SETTINGS.format(url=url), encoding="utf-8")
-        (folder / "campaign.toml").write_text(_CAMPAIGN.format(flow_id=FLOW_ID), encoding="utf-8")
+        folder = Path(name)
+        lay_out(folder, phonon.bulk_url)
         stand, rounds = Stand(phonon, folder, short_list, long_list, options), []
         for number in range(options.rounds):
             rounds.append(one_round(stand, number))

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from contacts import NARROW, WIDE
 from contenders import syslog_ng
-from local_phonon import FLOW_ID, SECURITY_ID, program
+from local_phonon import FLOW_ID, SECURITY_ID, lay_out, program
 
 OURS = "phonon-bulk"
 PLAIN = "plain script"
@@ -17,18 +17,6 @@ THREADS = "requests, threads"
 DLT = "dlt"
 DLT_ARROW = "dlt, Arrow"
 SYSLOG_NG = "syslog-ng"
-
-_SETTINGS = """\
-journal = "sqlite:journal.db"
-[endpoints.bulk]
-url = "{url}"
-requests_per_minute = "off"
-"""
-_CAMPAIGN = """\
-[campaign]
-name = "benchmark"
-flow_id = "{flow_id}"
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,10 +73,7 @@ def _package(name: str) -> Callable[[], str | None]:
 
 
 def _ours(task: Task) -> list[str]:
-    settings = _SETTINGS.format(url=task.url)
-    (task.folder / "phonon-bulk.toml").write_text(settings, encoding="utf-8")
-    campaign = _CAMPAIGN.format(flow_id=FLOW_ID)
-    (task.folder / "campaign.toml").write_text(campaign, encoding="utf-8")
+    lay_out(task.folder, task.url)
     return [program(), "run", "campaign.toml", str(task.path), "--quiet", "--json"]
 
 
