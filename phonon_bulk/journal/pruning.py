@@ -305,9 +305,27 @@ class _Steps:
         result, took = await self.do(lambda db: _timed(work, db, self.most))
         self.most = at_once(self.most, took)
         with suppress(sqlite3.OperationalError):  # somebody else is at just that
-            await asyncio.to_thread(self.aside.execute, "PRAGMA wal_checkpoint(PASSIVE)")
+            await _to_the_end(self.aside.execute, "PRAGMA wal_checkpoint(PASSIVE)")
         await asyncio.sleep(max(_LEAST_PAUSE, took * _PAUSE))
         return result
+
+
+async def _to_the_end(call: Callable[[str], object], statement: str) -> None:
+    """Run a statement on a thread, and return when it has ended, also if cancelled meanwhile.
+
+    Its connection is closed next; to close one while a thread is in it ends the whole process.
+    """
+    running = asyncio.create_task(asyncio.to_thread(call, statement))
+    cancelled = False
+    while not running.done():
+        try:
+            await asyncio.wait([running])
+        except asyncio.CancelledError:
+            cancelled = True
+    if cancelled:
+        running.exception()  # whoever cancelled does not want to know
+        raise asyncio.CancelledError
+    await running
 
 
 def _timed(work: Callable[[Connection, int], T], db: Connection, most: int) -> tuple[T, float]:

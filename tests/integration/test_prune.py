@@ -7,6 +7,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,7 +24,7 @@ from phonon_bulk.journal.books import SqliteBooks
 from phonon_bulk.journal.connection import APPLICATION_ID
 from phonon_bulk.journal.evidence import SqliteEvidence
 from phonon_bulk.journal.frozen import compress, freeze
-from phonon_bulk.journal.pruning import empty_wal
+from phonon_bulk.journal.pruning import _to_the_end, empty_wal
 from phonon_bulk.journal.sqlite import SqliteJournal
 from phonon_bulk.journal.statements import migrations
 from phonon_bulk.report.audit import Finding, audit
@@ -367,6 +368,28 @@ async def test_cancelled_in_the_middle(path: Path) -> None:
     await journal.compact()
     assert found_of(path, one, []) + found_of(path, other, []) == []
     await journal.close()
+
+
+async def test_no_connection_is_closed_under_a_thread() -> None:
+    """That would end the process: whoever is cancelled waits for the thread first."""
+    entered, go_on = threading.Event(), threading.Event()
+    done: list[str] = []
+
+    def slow(statement: str) -> None:
+        entered.set()
+        assert go_on.wait(20)
+        done.append(statement)
+
+    task = asyncio.create_task(_to_the_end(slow, "PRAGMA wal_checkpoint(PASSIVE)"))
+    assert await asyncio.to_thread(entered.wait, 20)
+    for _ in range(2):  # told to stop, and told once more
+        task.cancel()
+        await asyncio.sleep(0.02)
+        assert not task.done()
+    go_on.set()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert done == ["PRAGMA wal_checkpoint(PASSIVE)"]
 
 
 async def test_the_files_stay_private(path: Path) -> None:
