@@ -277,9 +277,12 @@ def _read_how(campaign: Campaign) -> tuple[object, ...]:
 
 
 async def set_going(journal: SqliteJournal, job: Job, *, end_reading: bool) -> None:
-    """Let a run go on that was stopped or paused, with what was changed for it."""
-    await journal.control(job.run, Control.GO, [Control.GO, Control.STOPPED, Control.PAUSED])
+    """Let a run go on that was stopped or paused, with what was changed for it.
+
+    That first: a worker may take the run up as soon as it is to go on.
+    """
     await journal.amend(job.run, job.flow_id, job.not_after)
     if end_reading:
         with contextlib.suppress(ReadElsewhereError):  # it was read to its end already
             await journal.finish_reading(job.run, time.time(), whole=False)
+    await journal.control(job.run, Control.GO, [Control.GO, Control.STOPPED, Control.PAUSED])

@@ -112,8 +112,8 @@ async def test_a_run_that_the_provider_stops_waits_and_the_others_go_on(tmp_path
         assert "Invalid Flow ID" in blocked
         assert not desk.worker.standing().barred
         async with beside(desk.path) as journal:  # mended, as `resume` does it
-            await journal.control(wrong, Control.GO, [Control.STOPPED])
             await journal.amend(wrong, "QG8k000A", None)
+            await journal.control(wrong, Control.GO, [Control.STOPPED])
         await until(lambda: states(desk.path, wrong) == {"accepted": 10})
         assert desk.worker.standing().blocked == ()
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,8 +11,11 @@ from builders import FLOW_ID, make_batch
 from working import UNLIMITED, beside, of, settings_for, single, states, submitted, until, working
 
 from phonon_bulk.call import today_in_india
+from phonon_bulk.config import Campaign
+from phonon_bulk.jobs.opening import Job, set_going
 from phonon_bulk.journal import Control, NewOrder
 from phonon_bulk.journal.books import SqliteBooks
+from phonon_bulk.journal.sqlite import SqliteJournal
 from phonon_bulk.simulator import Rules, parse_fault, serving
 from phonon_bulk.worker.realtime import new_run
 
@@ -90,6 +94,27 @@ async def test_another_flow_takes_hold_while_it_is_sent(tmp_path: Path) -> None:
         await until(lambda: flow() == "OTHER000", 5)
         await until(lambda: states(desk.path, run) == {"accepted": 60})
         assert set(desk.numbers.values()) == {1}
+
+
+async def test_a_run_goes_on_once_what_was_changed_is_kept(tmp_path: Path) -> None:
+    """A worker may take it up at that moment, and the old flow would stop it once more."""
+    path, seen = tmp_path / "journal.db", list[str]()
+    run = await submitted(path, range(1, 6), flow_id="WRONG000")
+
+    class Watched(SqliteJournal):
+        async def control(
+            self, run: int, wanted: Control, allowed: Sequence[Control], reason: str | None = None
+        ) -> None:
+            with SqliteBooks(path) as books:
+                seen.append(books.run(run).flow_id)
+            await super().control(run, wanted, allowed, reason)
+
+    journal = Watched(path)
+    await journal.control(run, Control.STOPPED, [Control.GO], "Invalid Flow ID")
+    campaign = Campaign(name="test", flow_id=FLOW_ID)
+    await set_going(journal, Job(run, campaign, FLOW_ID, None, None), end_reading=False)
+    await journal.close()
+    assert seen == ["WRONG000", FLOW_ID]
 
 
 async def test_a_run_that_can_not_be_sent_is_forgotten_when_it_is_taken_back(
