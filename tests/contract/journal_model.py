@@ -411,7 +411,8 @@ class Model:
         ones = [self._held(member.batch, owner, State.CLAIMED) for member in members]
         if any(one.tried or one.parent is not None for one in ones):
             raise TransitionError
-        came = [self.came[one.run, one.frozen.first_row] for one in ones]
+        # Of one that was gathered before, the earliest: the clock may have been set back since.
+        came = [one.came_at or now.wall for one in ones]
         into = self._born(ones[0].run, whole)
         into.hold(State.CLAIMED, owner, now.steady + lease)
         into.came_at = min(came)
