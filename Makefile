@@ -31,8 +31,7 @@ format: $(STAMP)
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-# The five parts in a short form: three minutes or so. The figures of docs/performance.md are of the
-# full one, which takes an hour.
+# The five parts in a short form, some minutes; in full it takes an hour or more.
 bench: $(BENCH_STAMP)
 	$(BIN)/python benchmarks/bench.py
 

@@ -1,7 +1,7 @@
 """`make bench` and `make bench-full`: all parts of the benchmark in turn, then the pictures.
 
-    python benchmarks/bench.py                short: about 3 minutes
-    python benchmarks/bench.py --full         as in docs/performance.md: about an hour
+    python benchmarks/bench.py                short: some minutes
+    python benchmarks/bench.py --full         all rounds and sizes: an hour or more
     python benchmarks/bench.py --only stages --only growth
 
 Each part is a script of its own, prints a table and writes benchmarks/results/NAME.json; see there
@@ -91,7 +91,7 @@ def run_all(names: list[str], options: list[str], *, full: bool) -> list[Ran]:
 def main() -> None:
     """Run what the command line asks for."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--full", action="store_true", help="all rounds and sizes: about an hour")
+    parser.add_argument("--full", action="store_true", help="all rounds and sizes: an hour or more")
     parser.add_argument("--only", action="append", choices=PARTS, help="this part (repeatable)")
     parser.add_argument("--seed", type=int, default=1, help="of the lists")
     given = parser.parse_args()

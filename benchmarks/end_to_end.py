@@ -42,11 +42,9 @@ from children import end_on_sigterm, say
 from contacts import NARROW, WIDE, Wanted
 from contenders.commands import CAREFUL, CONTENDERS, DLT, OURS, PLAIN, Contender, Task
 from figures import HERE, Figures, Round, Spread, aim, divided, keep, of_each, spread, table
-from kept_lists import kept
+from kept_lists import WORK, kept
 from local_phonon import SECURITY_ID, LocalPhonon, environment, simulating
 from measuring import CLIENT_CORE, OTHERS, SIMULATOR_CORE, Usage, measured, on_core
-
-WORK = HERE / "work"
 
 CALLS_IN_A_REQUEST = {NARROW: 500, WIDE: 200}
 

@@ -43,7 +43,7 @@ from at_limit import TOLD, first_arrival, started
 from children import end_on_sigterm, ended, has_ended, say
 from contacts import Wanted
 from counting_server import Server, Sums, counting
-from figures import HERE, Figures, Round, aim, keep, spread, table
+from figures import Figures, Round, aim, keep, spread, table
 from fleet import environment_of
 from kept_lists import kept
 from local_phonon import program
@@ -51,8 +51,6 @@ from measuring import CLIENT_CORE, OTHERS, SIMULATOR_CORE, Usage, measured, on_c
 
 from phonon_bulk.batch import MAX_CALLS
 from phonon_bulk.journal.sqlite import SqliteJournal
-
-WORK = HERE / "work"
 
 LIMIT = 30_000
 LARGE, MEDIUM = "10,000,000 contacts", "1,000,000 contacts"

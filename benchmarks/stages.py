@@ -31,16 +31,14 @@ from typing import Any
 
 import orjson
 from children import end_on_sigterm, say
-from contacts import FLOW_VARIABLES, WIDE, Wanted
+from contacts import NARROW, WIDE, Wanted
 from figures import Figures, Spread, aim, keep, of_each, table
 from kept_lists import kept
 from local_phonon import SECURITY_ID, LocalPhonon, environment, lay_out, simulating
 from measuring import CLIENT_CORE, OTHERS, SIMULATOR_CORE, Usage, measured, on_core
 
 HERE = Path(__file__).resolve().parent
-WORK = HERE / "work"
 
-NARROW = len(FLOW_VARIABLES)
 STAGES = "stages"
 SQLITE, MEMORY = "sqlite", "memory"
 SHARE_ALLOWED = 25.0
