@@ -69,7 +69,7 @@ class Endpoint:
         self._url = settings.url
         self._host = urlsplit(settings.url).hostname or settings.url
         self._proxy = proxy_for(settings.url)
-        self._connections = settings.workers
+        self._connections = settings.most_workers
         self._timeout = aiohttp.ClientTimeout(
             total=settings.timeout, sock_connect=settings.connect_timeout
         )

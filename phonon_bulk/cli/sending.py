@@ -119,7 +119,7 @@ async def _send(
             slots,
             Head(security_id.get_secret_value(), job.flow_id),
             run=job.run,
-            pace=pace_of(settings.sending, chosen.workers),
+            pace=pace_of(settings.sending, chosen),
             not_after=job.not_after,
         )
         on_signals(stop, dispatcher.abort, settings.sending.drain_timeout)

@@ -29,6 +29,7 @@ from phonon_bulk.config.mapping import ALL_OTHERS, KEY_PREFIX, Kind, MappingSett
 from phonon_bulk.config.service import Address, IntakeSettings, WorkerSettings
 from phonon_bulk.config.settings import (
     DEFAULT_ACCOUNT,
+    FIRST_WORKERS,
     AccountSettings,
     EndpointName,
     EndpointSettings,
@@ -43,6 +44,7 @@ from phonon_bulk.config.values import is_loopback
 __all__ = [
     "ALL_OTHERS",
     "DEFAULT_ACCOUNT",
+    "FIRST_WORKERS",
     "KEY_PREFIX",
     "AccountSettings",
     "Address",

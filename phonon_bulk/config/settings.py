@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
+from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, SecretStr
 
 from phonon_bulk.config.problems import SECURITY_ID, FoundError, Key, Section, near, plain, shown
 from phonon_bulk.config.service import IntakeSettings, WorkerSettings
@@ -21,7 +21,9 @@ from phonon_bulk.config.values import (
     ACCOUNT_EXPECTED,
     AccountName,
     Switch,
+    auto_is_none,
     is_loopback,
+    none_is_auto,
     not_blank,
     off_is_none,
     seconds,
@@ -30,6 +32,10 @@ from phonon_bulk.config.values import (
 from phonon_bulk.errors import SettingsError
 
 DEFAULT_ACCOUNT = "default"
+FIRST_WORKERS = 32
+"""So many requests of a run are under way at once to begin with, if the settings leave it open."""
+MOST_WORKERS = 512
+"""And so many at most: enough for 30,000 a minute that take a second each, and 128 MB of bodies."""
 ENVIRONMENT_PREFIX = "PHONON_BULK_"
 
 _URL = re.compile(r"[A-Za-z0-9\-._~:/?\[\]@!$&'()*+,;=%]+")
@@ -75,6 +81,12 @@ Limit = Annotated[
     BeforeValidator(off_is_none),
     Field(description='a whole number from 1 to 1000000000, or "off"'),
 ]
+Workers = Annotated[
+    Annotated[int, whole(1, 1000)] | None,
+    BeforeValidator(auto_is_none),
+    PlainSerializer(none_is_auto, when_used="json"),
+    Field(description='a whole number from 1 to 1000, or "auto"'),
+]
 Url = Annotated[
     str,
     AfterValidator(_safe_url),
@@ -93,9 +105,14 @@ class EndpointSettings(Section):
     calls_per_minute: Limit = None
     headroom: Annotated[float, seconds(0.05, 30)] = 0.5
     ramp: Annotated[float, seconds(0, 60)] = 3.0
-    workers: Annotated[int, whole(1, 1000)] = 32
+    workers: Workers = None
     timeout: Annotated[float, seconds(0.01, 3600)] = 30.0
     connect_timeout: Annotated[float, seconds(0.01, 3600)] = 10.0
+
+    @property
+    def most_workers(self) -> int:
+        """How many requests of one run may be under way at once."""
+        return MOST_WORKERS if self.workers is None else self.workers
 
 
 def _from(**defaults: Any) -> BeforeValidator:

@@ -22,8 +22,21 @@ def is_loopback(host: str) -> bool:
 
 def off_is_none(value: Any) -> Any:
     """Return None for "off"."""
-    is_off = isinstance(value, str) and value.strip().lower() == "off"
-    return None if is_off else value
+    return None if _is_word(value, "off") else value
+
+
+def auto_is_none(value: Any) -> Any:
+    """Return None for "auto"."""
+    return None if _is_word(value, "auto") else value
+
+
+def none_is_auto(value: int | None) -> int | str:
+    """Return "auto" for None."""
+    return "auto" if value is None else value
+
+
+def _is_word(value: Any, word: str) -> bool:
+    return isinstance(value, str) and value.strip().lower() == word
 
 
 def whole(least: int, most: int) -> Any:

@@ -2,6 +2,7 @@
 
     outcome     how sending is cut, how it goes, how it ended
     health      whether the endpoint may be used just now
+    concurrency how many workers a run has, where it is left open; pure
     span        until when a batch may be sent
     settling    what the journal is told of an answer; pure
     feeder      what is to be sent next: ready batches, and doubts

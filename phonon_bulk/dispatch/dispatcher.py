@@ -18,6 +18,7 @@ import structlog
 
 from phonon_bulk.batch import MAX_CALLS, Head, room_for_calls
 from phonon_bulk.dispatch.aftermath import Aftermath
+from phonon_bulk.dispatch.concurrency import Concurrency
 from phonon_bulk.dispatch.feeder import Feeder
 from phonon_bulk.dispatch.gathering import Gathered, Line, may_be_gathered
 from phonon_bulk.dispatch.health import Health
@@ -51,6 +52,9 @@ if TYPE_CHECKING:  # aiohttp is slow to load, and who only reads a list needs no
 log = structlog.get_logger("phonon_bulk.dispatch")
 
 _AS_A_LIST = Manner()
+
+_LOOK_EVERY = 0.25
+"""Seconds between looks at how many workers it takes."""
 
 
 class Dispatcher:
@@ -91,6 +95,8 @@ class Dispatcher:
         self._ask = ask
         self._one_gathers = asyncio.Lock()
         self._dashes: set[asyncio.Task[None]] = set()
+        self._wanted = self._there = 0
+        """Workers."""
         self._in_hand = 0
         """Batches that a worker has."""
         self._ended = asyncio.Event()
@@ -145,8 +151,8 @@ class Dispatcher:
             try:
                 async with asyncio.TaskGroup() as senders:
                     senders.create_task(self._feed(), name="feeder")
-                    for number in range(self.pace.workers):
-                        senders.create_task(self._work(), name=f"worker {number + 1}")
+                    self._hire(senders, self.pace.workers)
+                    aside.append(helpers.create_task(self._look(senders), name="concurrency"))
             finally:
                 self._group = None
             if self._dashes:
@@ -204,6 +210,24 @@ class Dispatcher:
 
     # ---- the workers
 
+    def _hire(self, senders: asyncio.TaskGroup, workers: int) -> None:
+        self._wanted = workers
+        while self._there < workers:
+            self._there += 1
+            senders.create_task(self._work(), name=f"worker {self._there}")
+
+    async def _look(self, senders: asyncio.TaskGroup) -> None:
+        """Have as many workers as it takes, as far as the settings leave that open."""
+        pace = self.pace
+        concurrency = Concurrency(self._poster.seen(), pace.workers, pace.most_workers)
+        while pace.most_workers > pace.workers:
+            await asyncio.sleep(_LOOK_EVERY)
+            workers = concurrency.look(self._poster.seen())
+            if workers == self._wanted or self._ended.is_set() or not self._there:
+                continue
+            log.info("run.workers", run=self._run, workers=workers, before=self._wanted)
+            self._hire(senders, workers)
+
     async def _feed(self) -> None:
         try:
             await self._feeder.feed()
@@ -212,13 +236,14 @@ class Dispatcher:
         await self._feeder.tell_the_end()
 
     async def _work(self) -> None:
-        while True:
+        while self._there <= self._wanted:
             line = Line(self._one_gathers if self._manner.gathers else None)
             async with line:
                 claim = await self._feeder.next()
                 if claim is None:
-                    return
+                    break
                 await self._handle(claim, line)
+        self._there -= 1
 
     async def _handle(self, claim: Claim, line: Line) -> None:
         """Send a batch, or give it back."""
@@ -358,7 +383,7 @@ class Dispatcher:
                 answer = Answer(Verdict.HELD_BACK, TOLD_TO_STOP)
             else:
                 until = admitted.slot + admitted.life
-                answer = await self._poster.post(claim, calls, until, marked_at.steady, here=True)
+                answer = await self._poster.post(claim, calls, until, marked_at.steady)
             await self._aftermath.conclude(claim, calls, answer, sent_at)
         except TransitionError:
             log.warning("batch.lease_lost", run=claim.run, batch=claim.batch)

@@ -17,6 +17,9 @@ _LONG = 1.0
 _MOST = 500
 """Single calls claimed at once: no request holds more."""
 
+_A_FEW = 32
+"""Batches claimed at once at most: what is claimed here, no other process can send."""
+
 
 class Feeder:
     """Claims the batches of one run for the workers of one process."""
@@ -41,8 +44,11 @@ class Feeder:
         self._clock = span.clock
         self._ended = ended
         self._held = held
-        self._most = _MOST if manner.gathers else pace.workers
+        self._at_once = min(pace.workers, _A_FEW)
+        self._most = _MOST if manner.gathers else self._at_once
         self._queue: asyncio.Queue[Claim | None] = asyncio.Queue(self._most)
+        self._told = False
+        """Whether the end is in the queue; from then on it stays there."""
         self._put_back: Claim | None = None
         self._replaying: set[int] = set()
         self._not_replayable: set[int] = set()
@@ -54,7 +60,10 @@ class Feeder:
         if self._put_back is not None:
             claim, self._put_back = self._put_back, None
             return claim
-        return await self._queue.get()
+        at_hand = await self._queue.get()
+        if at_hand is None:  # the others are to hear of the end, too
+            self._queue.put_nowait(None)
+        return at_hand
 
     def next_at_hand(self) -> Claim | None:
         """Return the next batch if there is one without waiting."""
@@ -64,7 +73,7 @@ class Feeder:
         if self._queue.empty():
             return None
         at_hand = self._queue.get_nowait()
-        if at_hand is None:  # the end is for whoever waits for it
+        if at_hand is None:
             self._queue.put_nowait(None)
         return at_hand
 
@@ -75,7 +84,7 @@ class Feeder:
     @property
     def is_empty(self) -> bool:
         """Whether nothing is at hand."""
-        return self._put_back is None and self._queue.empty()
+        return self._put_back is None and self._queue.qsize() <= self._told
 
     def done_with(self, batch: int) -> None:
         """Take note that a worker is done with a batch, and a doubt may be offered again."""
@@ -93,9 +102,9 @@ class Feeder:
             pass
 
     async def tell_the_end(self) -> None:
-        """Tell each worker that there is no more."""
-        for _ in range(self._pace.workers):
-            await self._queue.put(None)
+        """Tell whoever asks from now on that there is no more."""
+        await self._queue.put(None)
+        self._told = True
 
     async def _feed_some(self) -> bool:
         """Claim what is ready, or wait for it; say False when there is nothing to wait for."""
@@ -113,9 +122,7 @@ class Feeder:
 
     async def _doubts(self) -> list[Claim]:
         """Return doubts to be replayed; each is out at most once at a time."""
-        doubts = await self._journal.doubts(
-            self._run, limit=self._pace.workers, **self._replayable()
-        )
+        doubts = await self._journal.doubts(self._run, limit=self._at_once, **self._replayable())
         self._replaying |= {claim.batch for claim in doubts}
         return doubts
 

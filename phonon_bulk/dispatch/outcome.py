@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from phonon_bulk.batch import State
+from phonon_bulk.config import FIRST_WORKERS
 from phonon_bulk.response import Verdict
 from phonon_bulk.retry import Policy
 
@@ -96,7 +97,10 @@ def unseen(_posted: Posted) -> None:
 class Pace:
     """How the work is cut: workers, and in seconds the lengths of leases, stops and replays."""
 
-    workers: int = 32
+    workers: int = FIRST_WORKERS
+    """So many requests may be under way at once; to begin with, if more are allowed."""
+    most_workers: int = 0
+    """And so many if they bring more (`concurrency.py`)."""
     lease: float = 60.0
     drain_timeout: float = 35.0
     replay_after: float = 10.0

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from phonon_bulk.batch import Head
+from phonon_bulk.dispatch.concurrency import Seen
 from phonon_bulk.dispatch.outcome import Pace, Tally
 from phonon_bulk.dispatch.span import Span
 from phonon_bulk.errors import JournalError
@@ -54,8 +55,11 @@ class Poster:
         self._fail = fail
         self._chance = chance
         self._posts: set[asyncio.Task[Any]] = set()
-        self._waits: set[asyncio.Task[float]] = set()
+        self._waits: set[asyncio.Task[Any]] = set()
+        self._cut_short: set[asyncio.Task[Any]] = set()
         self._aborted = False
+        self._answered = 0
+        self._posting = self._waited = 0.0
         self.waiting = 0
         """How many wait for a slot."""
         self.renewed_at = -math.inf
@@ -63,26 +67,27 @@ class Poster:
 
     def end_waits(self) -> None:
         """Let nobody wait for a slot any more."""
-        for wait in self._waits:
-            wait.cancel()
+        self._cut(self._waits)
 
     def abort(self) -> None:
         """End the posts under way at once, and begin no more."""
         self._aborted = True
-        for post in self._posts:
-            post.cancel()
+        self._cut(self._posts)
 
-    async def post(
-        self, claim: Claim, calls: bytes, granted: float, marked_at: float, *, here: bool = False
-    ) -> Answer:
+    def seen(self) -> Seen:
+        """Return what the requests have come to by now."""
+        return Seen(_now(), self._answered, self._posting, self._waited)
+
+    async def post(self, claim: Claim, calls: bytes, granted: float, marked_at: float) -> Answer:
         """Post a batch that was marked as sending at `marked_at`, with a slot until `granted`.
 
-        Both are of the journal's own time. A "too many" is told to all processes first. With `here`
-        it is done in the task that calls, which is there for nothing else and which `abort` may
-        cancel: another task would leave a turn of the loop later, and that may be a busy one.
+        Both are of the journal's own time. A "too many" is told to all processes first.
         """
         self._tally.requests += 1
-        answer = await self._post(claim, calls, granted, marked_at, here=here)
+        began = _now()
+        answer = await self._post(claim, calls, granted, marked_at)
+        self._answered += 1
+        self._posting += _now() - began
         if answer.verdict is Verdict.THROTTLED:
             answer = await self._held_back(answer, marked_at)
         return answer
@@ -90,10 +95,12 @@ class Poster:
     async def turn(self, claim: Claim) -> float | None:
         """Wait for the slot of a batch, as one of those who are waiting; see `granted`."""
         self.waiting += 1
+        began = _now()
         try:
             return await self.granted(claim)
         finally:
             self.waiting -= 1
+            self._waited += _now() - began
 
     async def granted(
         self, claim: Claim, *, again: bool = False, patience: float = math.inf
@@ -106,16 +113,13 @@ class Poster:
             return None
         wait = max(0.0, min(self._span.left(), patience))
         slot = self._limiter.acquire(claim.calls, again=again)
-        if wait == math.inf:
-            return await self._until_cancelled(slot, self._waits)
         try:
-            return await self._until_cancelled(asyncio.wait_for(slot, wait), self._waits)
+            async with asyncio.timeout(None if wait == math.inf else wait):
+                return await self._until_cut_short(slot, self._waits)
         except TimeoutError:
             return None
 
-    async def _post(
-        self, claim: Claim, calls: bytes, slot: float, marked_at: float, *, here: bool
-    ) -> Answer:
+    async def _post(self, claim: Claim, calls: bytes, slot: float, marked_at: float) -> Answer:
         """Post a batch that is marked as sending, with another slot if its own has grown stale."""
 
         async def held() -> bool:
@@ -130,8 +134,7 @@ class Poster:
         if self._aborted:
             return Answer(Verdict.HELD_BACK, TOLD_TO_STOP)
         post = self._endpoint.post(self._head.body(calls, claim.variant), held)
-        cut_short = self._until_aborted(post) if here else self._until_cancelled(post, self._posts)
-        answer = await cut_short
+        answer = await self._until_cut_short(post, self._posts)
         return answer or Answer(Verdict.LOST, "told to stop before the answer came")
 
     async def _held_back(self, answer: Answer, marked_at: float) -> Answer:
@@ -145,33 +148,31 @@ class Poster:
             self._fail(error)
             return answer
 
-    async def _until_aborted(self, work: Coroutine[Any, Any, T]) -> T | None:
-        """Do `work` in the present task; return None if `abort` has cancelled it."""
+    def _cut(self, tasks: set[asyncio.Task[Any]]) -> None:
+        for task in tasks - self._cut_short:  # a request under way may wait for a slot, too
+            self._cut_short.add(task)
+            task.cancel()
+
+    async def _until_cut_short(
+        self, work: Coroutine[Any, Any, T], among: set[asyncio.Task[Any]]
+    ) -> T | None:
+        """Do `work` in the present task; return None if `_cut` has cancelled it meanwhile.
+
+        In a task of its own it would begin a turn of the loop later, and that may be a busy one.
+        """
         task = asyncio.current_task()
         assert task is not None  # noqa: S101 - this is a coroutine
-        self._posts.add(task)
+        among.add(task)
         try:
             return await work
         except asyncio.CancelledError:
-            if not self._aborted:
-                raise
-            task.uncancel()
-            return None
-        finally:
-            self._posts.discard(task)
-
-    async def _until_cancelled(
-        self, work: Coroutine[Any, Any, T], among: set[asyncio.Task[T]]
-    ) -> T | None:
-        """Do `work` where it can be cancelled by itself; return None if it was."""
-        task = asyncio.create_task(work)
-        among.add(task)
-        try:
-            return await task
-        except asyncio.CancelledError:
-            ours = asyncio.current_task()
-            if ours is not None and ours.cancelling():
-                raise
+            if task not in self._cut_short or task.uncancel():
+                raise  # it was cancelled by somebody else, too
             return None
         finally:
             among.discard(task)
+            self._cut_short.discard(task)
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()

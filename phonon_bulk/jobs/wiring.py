@@ -1,7 +1,13 @@
 """The parts of sending, as the settings have them: limits, slots, pace."""
 
 from phonon_bulk.batch import MAX_CALLS
-from phonon_bulk.config import EndpointName, SendingSettings, Settings
+from phonon_bulk.config import (
+    FIRST_WORKERS,
+    EndpointName,
+    EndpointSettings,
+    SendingSettings,
+    Settings,
+)
 from phonon_bulk.dispatch import JournalTokens, Pace
 from phonon_bulk.errors import SettingsError
 from phonon_bulk.journal import Journal
@@ -46,11 +52,12 @@ def limiter_for(journal: Journal, ask: Ask) -> Limiter:
     return Limiter(JournalTokens(journal, ask), lambda: journal.now().steady)
 
 
-def pace_of(sending: SendingSettings, workers: int) -> Pace:
-    """Return how the work is cut for so many workers."""
+def pace_of(sending: SendingSettings, endpoint: EndpointSettings) -> Pace:
+    """Return how the work of a run to an endpoint is cut."""
     policy = Policy(sending.back_off_first, sending.back_off_most, sending.give_up_after)
     return Pace(
-        workers=workers,
+        workers=endpoint.workers or FIRST_WORKERS,
+        most_workers=endpoint.most_workers,
         lease=sending.lease,
         drain_timeout=sending.drain_timeout,
         replay_after=sending.replay_after,

@@ -200,7 +200,7 @@ class Senders:
             weight=_URGENT if is_intake else campaign.weight,
         )
         chosen = settings.endpoint(name)
-        pace = pace_of(settings.sending, chosen.workers)
+        pace = pace_of(settings.sending, chosen)
         # Nobody is there to start it anew: it goes on looking, a minute apart.
         pace = replace(pace, policy=replace(pace.policy, give_up_after=math.inf))
         dispatcher = Dispatcher(

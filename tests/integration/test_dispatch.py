@@ -11,6 +11,7 @@ from builders import DAY, FLOW_ID, SECURITY_ID, make_batch, make_call, make_data
 from scripted import (
     NOON,
     OK,
+    QUICK,
     REPLAYING,
     Script,
     answers,
@@ -28,6 +29,8 @@ from scripted import (
 from phonon_bulk.batch import Batch, Head, State
 from phonon_bulk.call import INDIA, encode
 from phonon_bulk.dispatch import REFUSALS_BEFORE_STOP, Ending, Outcome, Pace
+from phonon_bulk.dispatch import dispatcher as dispatching
+from phonon_bulk.dispatch.concurrency import Seen
 from phonon_bulk.errors import JournalError
 from phonon_bulk.journal import Claim, Control, Moment, Repeat, changes
 from phonon_bulk.journal.books import SqliteBooks
@@ -61,6 +64,39 @@ async def test_the_pool_posts_concurrently(journal: SqliteJournal) -> None:
 
     _, script, _ = await sent(journal, run, say)
     assert script.most_at_once == 4
+
+
+async def test_more_workers_come_and_go(
+    journal: SqliteJournal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As many as are wanted are there, also fewer again; each batch is sent once."""
+    run = await opened(journal, *(make_batch([n]) for n in range(1, 401)))
+    wanted = iter([2, 16, 16, 3])
+
+    async def say(_number: int, _body: bytes) -> Answer:
+        await asyncio.sleep(0.02)
+        return OK
+
+    class Told:
+        def __init__(self, *_how: object) -> None:
+            self.workers = 2
+
+        def look(self, _seen: Seen) -> int:
+            self.workers = next(wanted, self.workers)
+            return self.workers
+
+    monkeypatch.setattr(dispatching, "Concurrency", Told)
+    monkeypatch.setattr(dispatching, "_LOOK_EVERY", 0.1)
+    script = Script(say)
+    ours = dispatcher(journal, run, script, replace(QUICK, workers=2, most_workers=16))
+    sending = asyncio.create_task(ours.run(asyncio.Event()))
+    await until(lambda: script.at_once == 16)
+    await until(lambda: ours._there == 3)
+    script.most_at_once = 0
+    outcome = await asyncio.wait_for(sending, 20)
+    assert outcome == Outcome(Ending.FINISHED)
+    assert script.most_at_once <= 3
+    assert len(set(script.bodies)) == len(script.bodies) == 400
 
 
 async def test_surely_not_taken_is_sent_again(journal: SqliteJournal) -> None:

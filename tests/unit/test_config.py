@@ -44,6 +44,7 @@ from phonon_bulk.errors import Exit, SettingsError
 SECRET = "q7" * 32
 OTHER_SECRET = "Z9" * 32
 
+WORKERS = 'a whole number from 1 to 1000, or "auto"'
 BULK_URL = "https://central-api.phonon.io/kairos-apis/outbound/create"
 REALTIME_URL = "https://central.phonon.io/kairos-apis/outbound/create"
 CAMPAIGN = """\
@@ -118,7 +119,8 @@ def test_defaults_hold_without_any_file(tmp_path: Path, environ: dict[str, str])
     bulk, realtime = settings.endpoint(EndpointName.BULK), settings.endpoint(EndpointName.REALTIME)
     assert (bulk.url, bulk.requests_per_minute, bulk.calls_per_minute) == (BULK_URL, 30_000, None)
     assert (realtime.url, realtime.requests_per_minute) == (REALTIME_URL, 500)
-    assert (bulk.workers, bulk.timeout, bulk.connect_timeout) == (32, 30.0, 10.0)
+    assert (bulk.workers, bulk.timeout, bulk.connect_timeout) == (None, 30.0, 10.0)
+    assert bulk.most_workers == 512
     sending = settings.sending
     assert (sending.back_off_first, sending.back_off_most) == (1.0, 60.0)
     assert (sending.give_up_after, sending.drain_timeout, sending.lease) == (900.0, 35.0, 60.0)
@@ -131,14 +133,14 @@ def test_defaults_hold_without_any_file(tmp_path: Path, environ: dict[str, str])
 @given(given_in=st.sets(st.sampled_from(["file", "environment", "flags"])))
 def test_the_later_layer_goes_over_the_earlier(given_in: set[str]) -> None:
     """File < environment < flags, and what a layer leaves out stays as it was."""
-    number = {"default": 32, "file": 1, "environment": 2, "flags": 3}
+    number = {"file": 1, "environment": 2, "flags": 3}
     with tempfile.TemporaryDirectory() as folder:
         text = "[endpoints.bulk]\ntimeout = 5\n" + "workers = 1\n" * ("file" in given_in)
         path = write(Path(folder, "settings.toml"), text)
         environ = {"PHONON_BULK_ENDPOINTS__BULK__WORKERS": "2"} if "environment" in given_in else {}
         flags = {"endpoints.bulk.workers": 3} if "flags" in given_in else {}
         bulk = load_settings(path, environ, flags).endpoints.bulk
-    assert bulk.workers == max(number[layer] for layer in given_in) if given_in else 32
+    assert bulk.workers == (max(number[layer] for layer in given_in) if given_in else None)
     assert bulk.timeout == 5.0
     assert bulk.url == BULK_URL
 
@@ -149,6 +151,7 @@ def test_each_setting_can_come_from_the_environment(environ: dict[str, str]) -> 
         "endpoints.bulk.url": ("http://localhost:8080/create", "http://localhost:8080/create"),
         "endpoints.bulk.requests_per_minute": ("off", None),
         "endpoints.bulk.calls_per_minute": ("30000", 30_000),
+        "endpoints.bulk.workers": (" Auto ", None),
         "endpoints.realtime.workers": (" 16 ", 16),
         "endpoints.realtime.timeout": ("2.5", 2.5),
         "endpoints.realtime.connect_timeout": ("3", 3.0),
@@ -178,7 +181,7 @@ def test_a_flag_that_is_none_was_not_given(environ: dict[str, str]) -> None:
     """What the command line leaves out changes nothing; a path may be given as one."""
     flags = {"endpoints.bulk.workers": None, "journal": Path("/j.db"), "sending.lease": "20"}
     settings = load_settings(None, environ, flags)
-    assert settings.endpoints.bulk.workers == 32
+    assert settings.endpoints.bulk.workers is None
     assert settings.journal == "sqlite:///j.db"
     assert settings.sending.lease == 20.0
 
@@ -410,7 +413,7 @@ def test_expectations_are_plain_words(tmp_path: Path, environ: dict[str, str]) -
     text = '[endpoints.bulk]\nworkers = "32"\n[sending]\nlease = 5\nuvloop = 1\n'
     path = tmp_path / "phonon-bulk.toml"
     assert problems(lambda: from_text(tmp_path, text, environ)) == [
-        f'{path}: endpoints.bulk.workers: expected a whole number from 1 to 1000, found "32"',
+        f'{path}: endpoints.bulk.workers: expected {WORKERS}, found "32"',
         f"{path}: sending.lease: expected a number of seconds from 10 to 86400, found 5",
         f"{path}: sending.uvloop: expected true or false, found 1",
     ]

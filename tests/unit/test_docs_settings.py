@@ -54,9 +54,9 @@ def row_of(key: Key) -> list[str]:
 
 def default_of(key: Key) -> str:
     """Return the setting's default as TOML writes it."""
-    value: Any = Settings(journal="j")
+    value: Any = Settings(journal="j").model_dump(mode="json")
     for part in key:
-        value = getattr(value, part)
+        value = value[part]
     return '"off"' if value is None else json.dumps(value)
 
 

@@ -11,7 +11,7 @@ import orjson
 
 from phonon_bulk.batch import State
 from phonon_bulk.call import INDIA
-from phonon_bulk.config import Settings
+from phonon_bulk.config import FIRST_WORKERS, EndpointSettings, Settings
 from phonon_bulk.errors import ListError, PhononBulkError
 from phonon_bulk.journal import Books, Kind
 from phonon_bulk.journal.books import SqliteBooks
@@ -136,14 +136,25 @@ def open_files(settings: Settings) -> Iterator[Check]:
 def grade_open_files(settings: Settings, limit: int) -> Check:
     """Return how well a limit of open files suits the number of workers."""
     ends = settings.endpoints
-    workers = max(ends.bulk.workers, ends.realtime.workers)
-    for_run = workers + _BASE_FILES
-    for_worker = settings.worker.runs * workers + ends.realtime.workers + 2 * _BASE_FILES
+    for_run = max(ends.bulk.most_workers, ends.realtime.most_workers) + _BASE_FILES
+    of_lists = max(_of_lists(settings, end) for end in (ends.bulk, ends.realtime))
+    for_worker = of_lists + (ends.realtime.workers or FIRST_WORKERS) + 2 * _BASE_FILES
     if limit < for_run:
         return lines.OPEN_FILES_ILL.check(limit=limit, need=for_run)
     if limit < for_worker:
         return lines.OPEN_FILES_FEW.check(limit=limit, need=for_worker)
     return lines.OPEN_FILES.check(limit=limit, need=for_worker)
+
+
+def _of_lists(settings: Settings, endpoint: EndpointSettings) -> int:
+    """Return how many connections the runs of lists may have together.
+
+    They share the limit: where nothing is set, they need no more together than one would alone.
+    """
+    runs = settings.worker.runs
+    if endpoint.workers is None:
+        return max(endpoint.most_workers, runs * FIRST_WORKERS)
+    return runs * endpoint.workers
 
 
 def india(now: float) -> Check:

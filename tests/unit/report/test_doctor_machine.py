@@ -110,11 +110,23 @@ def test_place(kind: str, grade: str, says: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("limit", "grade"), [(95, "ill"), (96, "mind"), (671, "mind"), (672, "well")]
+    ("workers", "limit", "grade"),
+    [
+        ("auto", 575, "ill"),
+        ("auto", 576, "mind"),
+        ("auto", 671, "mind"),
+        ("auto", 672, "well"),
+        (20, 83, "ill"),
+        (20, 84, "mind"),
+        (20, 467, "mind"),
+        (20, 468, "well"),
+    ],
 )
-def test_open_files(limit: int, grade: str) -> None:
-    """32 workers a run, 16 runs in a worker, and some more."""
-    check = grade_open_files(Settings(journal="j"), limit)
+def test_open_files(workers: int | str, limit: int, grade: str) -> None:
+    """Up to 512 for a run, and for 16 runs of a worker together; or 20 for each; and some more."""
+    ends = {name: {"workers": workers} for name in ("bulk", "realtime")}
+    settings = Settings.model_validate({"journal": "j", "endpoints": ends})
+    check = grade_open_files(settings, limit)
     assert check.grade == grade
     assert check.found.startswith(str(limit))
 

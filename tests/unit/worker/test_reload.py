@@ -25,7 +25,7 @@ def test_each_change_is_named_with_what_it_was() -> None:
     now = settings(ENDPOINTS__BULK__REQUESTS_PER_MINUTE="off", INTAKE__FLOW_ID="QG8k000A")
     assert changes(was, now) == [
         Change("endpoints.bulk.requests_per_minute", "30000", "off", at_once=True),
-        Change("endpoints.bulk.workers", "8", "32", at_once=True),
+        Change("endpoints.bulk.workers", "8", "auto", at_once=True),
         Change("intake.flow_id", "off", "QG8k000A", at_once=True),
     ]
 
