@@ -31,7 +31,7 @@ class CallBlock:
     in days since 1970-01-01.
     """
 
-    data: bytes
+    data: bytes | memoryview
     ends: Sequence[int]
     rows: Sequence[int]
     days: Sequence[int]
@@ -43,7 +43,7 @@ class CallBlock:
         """Return the calls from `start` to before `stop` as a block of its own, copied."""
         base = self.ends[start]
         return CallBlock(
-            self.data[base : self.ends[stop]],
+            bytes(self.data[base : self.ends[stop]]),
             array("q", [end - base for end in self.ends[start : stop + 1]]),
             self.rows[start:stop],
             self.days[start:stop],
@@ -54,7 +54,7 @@ class CallBlock:
         base, shift = other.ends[0], self.ends[-1]
         ends = np.asarray(other.ends[1:], np.int64) + (shift - base)
         return CallBlock(
-            self.data[:shift] + other.data[base : other.ends[-1]],
+            b"".join((self.data[:shift], other.data[base : other.ends[-1]])),
             _joined(self.ends, ends),
             _joined(self.rows, other.rows),
             _joined(self.days, other.days),
@@ -147,7 +147,7 @@ class Packer:
 
 def _batch(block: CallBlock, start: int, stop: int) -> Batch:
     return Batch(
-        data=block.data[block.ends[start] : block.ends[stop] - 1],
+        data=bytes(block.data[block.ends[start] : block.ends[stop] - 1]),
         rows=block.rows[start:stop],
         start_date=_EPOCH + timedelta(days=int(np.min(block.days[start:stop]))),
     )

@@ -30,19 +30,28 @@ class Span:
 
     def today(self) -> str:
         """Return the provider's date, YYYY-MM-DD."""
-        return today_in_india(self.wall()).isoformat()
+        return _date(self.clock())
 
     def is_past(self, claim: Claim) -> bool:
         """Say whether it is too late to send a batch, or to send it again."""
-        if claim.replay and claim.doubted is not None and not self._young(claim.doubted):
+        now = self.clock()
+        if claim.replay and claim.doubted is not None and not self._young(claim.doubted, now):
             return True
-        stale = self.is_stale(claim.came_at)
-        return self.left() <= 0 or claim.start_date < self.today() or stale
+        if now.wall >= self.not_after or self._is_stale(claim.came_at, now):
+            return True
+        return claim.start_date < _date(now)
 
     def is_stale(self, came_at: float | None) -> bool:
         """Say whether a single call that came in then has waited for too long; a list's has not."""
-        return came_at is not None and self.wall() - came_at > self._fresh_for
+        return self._is_stale(came_at, self.clock())
 
-    def _young(self, doubted: Moment) -> bool:
-        now, within = self.clock(), self._replay_within
+    def _is_stale(self, came_at: float | None, now: Moment) -> bool:
+        return came_at is not None and now.wall - came_at > self._fresh_for
+
+    def _young(self, doubted: Moment, now: Moment) -> bool:
+        within = self._replay_within
         return now.wall - doubted.wall < within and now.steady - doubted.steady < within
+
+
+def _date(now: Moment) -> str:
+    return today_in_india(now.wall).isoformat()

@@ -228,7 +228,7 @@ class _Rows:
             self._notes[note] = [row for row in rows if row not in gone]
 
     def _block(self, there: npt.NDArray[np.bool_]) -> CallBlock:
-        """Return the calls of the rows that are `there`; their text is copied once."""
+        """Return the calls of the rows that are `there`; copied only if some were changed."""
         if not there.any():
             return EMPTY_BLOCK
         _, offsets, text = self._calls.buffers()
@@ -245,7 +245,7 @@ class _Rows:
         starts = np.concatenate([[0], np.cumsum(lengths[there])])
         rows = np.flatnonzero(there) + self._first
         columns = [cast(Sequence[int], part.data) for part in (starts, rows, self._days[there])]
-        return CallBlock(b"".join(pieces), *columns)
+        return CallBlock(pieces[0] if len(pieces) == 1 else b"".join(pieces), *columns)
 
 
 def _mask(array: pa.Array) -> npt.NDArray[np.bool_]:

@@ -61,7 +61,7 @@ def calls(path: Path, environ: dict[str, str] | None = None) -> list[str]:
     for chunk in open_list(load_campaign(path), [], environ).chunks(run=1, now=2e9, room=250_000):
         block = chunk.calls
         for start, end in zip(block.ends, block.ends[1:], strict=False):
-            found += json.loads(block.data[start : end - 1])["contact-numbers"]
+            found += json.loads(bytes(block.data[start : end - 1]))["contact-numbers"]
         assert not chunk.left_out
     return found
 

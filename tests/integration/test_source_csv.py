@@ -293,7 +293,7 @@ def test_blocks_of_calls_are_what_the_packer_takes(tmp_path: Path) -> None:
         assert all(block.data[end - 1] == ord(",") for end in block.ends[1:])
         halves = block.between(0, len(block)), block.between(len(block) // 2, len(block))
         assert halves[0].data == block.data
-        assert halves[1].followed_by(block).data.endswith(block.data)
+        assert halves[1].followed_by(block).data[-len(block.data) :] == block.data
 
 
 # --- what goes wrong before, and on the way -------------------------------------------------------

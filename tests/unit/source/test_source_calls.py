@@ -159,7 +159,7 @@ def written(columns: Columns, *tables: pa.Table, rules: Rules | None = None) -> 
 
 def calls_in(block: CallBlock) -> Iterator[tuple[int, bytes, int]]:
     """Yield row, JSON and day of each call in a block, having checked the commas."""
-    cut = [block.data[a:b] for a, b in pairwise(block.ends)]
+    cut = [bytes(block.data[a:b]) for a, b in pairwise(block.ends)]
     assert all(call.endswith(b",") for call in cut)
     for row, call, day in zip(block.rows, cut, block.days, strict=True):
         yield row, call[:-1], day
