@@ -138,7 +138,7 @@ class Stage:
             self.wrong.append(f"{' '.join(arguments)}: exit {ended.exit}: {last}")
         return ended
 
-    def settle_in(self, *, look_every: float = 0.5, workers: int = 32) -> None:
+    def settle_in(self, *, look_every: float = 0.5, workers: str = '"auto"') -> None:
         """Write the settings."""
         settings = _SETTINGS.format(
             url=self.simulator.url,

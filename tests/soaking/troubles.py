@@ -94,7 +94,8 @@ class Troubles:
         while not self._stage.over.is_set():
             await self._stage.rest(self._pace * chance.uniform(1, 3))
             self._stage.settle_in(
-                look_every=chance.choice([0.1, 0.5, 0.5]), workers=chance.choice([8, 32, 32])
+                look_every=chance.choice([0.1, 0.5, 0.5]),
+                workers=chance.choice(["8", "32", '"auto"']),
             )
             shown = chance.random() < 0.3
             if self._stage.is_ready:  # before it is, and when it ends, they would end it
