@@ -155,7 +155,7 @@ def run_loop(settings: Settings, main: Coroutine[Any, Any, T]) -> T:
         with asyncio.Runner(loop_factory=factory) as runner:
             return runner.run(main)
     finally:
-        for number, handler in before:  # the loop leaves the system's defaults behind
+        for number, handler in before:
             signal.signal(number, handler)
 
 
@@ -183,7 +183,21 @@ def on_signals(stop: asyncio.Event, abort: Callable[[], None], drain: float) -> 
             abort()
 
     for number in STOPPING:
-        loop.add_signal_handler(number, heard, number.name)
+        listen_for(number, heard, number.name)
+
+
+def listen_for(number: signal.Signals, heard: Callable[..., None], *values: object) -> None:
+    """Have the running loop call `heard` for a signal; once it is closed, the signal does nothing.
+
+    The loop's own handlers go with it, and what comes while it closes would end the process.
+    """
+    loop = asyncio.get_running_loop()
+
+    def tell(*_: object) -> None:
+        with contextlib.suppress(RuntimeError):  # it is closed
+            loop.call_soon_threadsafe(heard, *values)
+
+    signal.signal(number, tell)
 
 
 class _OutOfTime(InterruptedBySignal):

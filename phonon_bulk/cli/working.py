@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Callable
 import structlog
 
 from phonon_bulk.cli.init import NO_FLOW
+from phonon_bulk.cli.session import STOPPING, listen_for
 from phonon_bulk.config import Campaign, Settings
 from phonon_bulk.errors import SettingsError
 from phonon_bulk.intake.server import Page, serve
@@ -144,10 +145,10 @@ def _listen_to_signals(
             log.warning("stop.now", signal=name)
             worker.abort()
 
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop, number.name)
-    loop.add_signal_handler(signal.SIGHUP, _reload, worker, read_settings, notify)
-    loop.add_signal_handler(signal.SIGUSR1, _show, worker)
+    for number in STOPPING:
+        listen_for(number, stop, number.name)
+    listen_for(signal.SIGHUP, _reload, worker, read_settings, notify)
+    listen_for(signal.SIGUSR1, _show, worker)
 
 
 def _reload(worker: Worker, read_settings: Callable[[], Settings], notify: Notify) -> None:

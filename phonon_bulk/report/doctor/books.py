@@ -1,9 +1,10 @@
 """The journal: its file and who may use it, its disk, its content, and what waits in it."""
 
 import asyncio
+import contextlib
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
 from pathlib import Path
 
@@ -101,7 +102,7 @@ def _none(path: Path) -> Check:
 def _modes(path: Path) -> Iterator[Check]:
     """Yield who may use the journal's files. SQLite gives its side files the mode of the first."""
     status = path.stat()
-    is_open = [file for file in (path, *side_files(path)) if file.stat().st_mode & OTHERS]
+    is_open = [file for file, mode in _modes_of((path, *_side_files(path))) if mode & OTHERS]
     for file in is_open:
         yield lines.JOURNAL_OPEN.check(path=file)
     if not is_open:
@@ -112,14 +113,23 @@ def _modes(path: Path) -> Iterator[Check]:
     if os.name != "nt" and status.st_uid != os.geteuid():
         yield lines.JOURNAL_OWNER.check(path=path, owner=status.st_uid, user=os.geteuid())
     kept = path.with_name(f"{path.name}.lists")
-    if kept.is_dir() and any(one.stat().st_mode & OTHERS for one in (kept, *kept.rglob("*"))):
+    if any(mode & OTHERS for _, mode in _modes_of((kept, *kept.rglob("*")))):
         yield lines.KEPT_OPEN.check(path=kept)
 
 
-def side_files(path: Path) -> list[Path]:
-    """Return SQLite's files beside the journal that are there: its log, and the log's index."""
-    beside = (path.with_name(f"{path.name}{ending}") for ending in ("-wal", "-shm"))
-    return [file for file in beside if file.exists()]
+def _side_files(path: Path) -> tuple[Path, Path]:
+    """Return SQLite's files beside the journal: its log, and the log's index.
+
+    They need not be there, and who closes the journal last takes them away at any moment.
+    """
+    return path.with_name(f"{path.name}-wal"), path.with_name(f"{path.name}-shm")
+
+
+def _modes_of(files: Iterable[Path]) -> Iterator[tuple[Path, int]]:
+    """Yield those files that are there, with their modes."""
+    for file in files:
+        with contextlib.suppress(FileNotFoundError):
+            yield file, file.stat().st_mode
 
 
 def _writable(path: Path) -> Check:
@@ -212,7 +222,9 @@ def waiting(path: Path) -> list[Check]:
 
 def _size(path: Path, books: Books) -> Check:
     runs = books.runs(-1)
-    log = sum(file.stat().st_size for file in side_files(path) if file.name.endswith("-wal"))
+    log = 0
+    with contextlib.suppress(FileNotFoundError):
+        log = _side_files(path)[0].stat().st_size
     return (lines.SIZE_WAL if log > _LARGE_LOG else lines.SIZE).check(
         size=in_bytes(path.stat().st_size),
         runs=f"{len(runs):,}",

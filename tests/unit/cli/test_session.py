@@ -4,15 +4,16 @@ import asyncio
 import os
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 
 import pytest
+import uvloop
 
 from phonon_bulk.cli import session
 from phonon_bulk.cli.failing import InterruptedBySignal
 from phonon_bulk.cli.sending import stopping_in_time
-from phonon_bulk.cli.session import cut_short, on_signals
+from phonon_bulk.cli.session import cut_short, listen_for, on_signals
 from phonon_bulk.errors import NotNowError
 from phonon_bulk.jobs.hours import Bounds, read_hours
 
@@ -37,6 +38,32 @@ def closed() -> Bounds:
     now = time.gmtime()
     hour = (now.tm_hour + 2) % 24
     return Bounds(hours=read_hours(f"{hour:02d}:00-{(hour + 1) % 24:02d}:00", "UTC"))
+
+
+@pytest.mark.parametrize("factory", [asyncio.new_event_loop, uvloop.new_event_loop])
+def test_a_signal_is_heard_while_the_loop_runs_and_harmless_when_it_is_closed(
+    factory: Callable[[], asyncio.AbstractEventLoop],
+) -> None:
+    """One that came while the loop closed ended the process, whatever it had to say."""
+    heard: list[str] = []
+
+    async def main() -> None:
+        done = asyncio.Event()
+
+        def hear(name: str) -> None:
+            heard.append(name)
+            done.set()
+
+        listen_for(signal.SIGTERM, hear, "SIGTERM")
+        asyncio.get_running_loop().call_soon(os.kill, os.getpid(), signal.SIGTERM)
+        await asyncio.wait_for(done.wait(), 10)
+
+    with asyncio.Runner(loop_factory=factory) as runner:
+        runner.run(main())
+    assert heard == ["SIGTERM"]
+    assert signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL
+    os.kill(os.getpid(), signal.SIGTERM)
+    assert heard == ["SIGTERM"]
 
 
 def test_what_blocks_is_cut_short() -> None:
