@@ -31,7 +31,7 @@ format: $(STAMP)
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-# The five parts in a short form, some minutes; in full it takes an hour or more.
+# The five parts in a short form, two to three minutes; in full half an hour to an hour.
 bench: $(BENCH_STAMP)
 	$(BIN)/python benchmarks/bench.py
 

@@ -1,7 +1,7 @@
 """`make bench` and `make bench-full`: all parts of the benchmark in turn, then the pictures.
 
-    python benchmarks/bench.py                short: some minutes
-    python benchmarks/bench.py --full         all rounds and sizes: an hour or more
+    python benchmarks/bench.py                short: two to three minutes
+    python benchmarks/bench.py --full         all rounds and sizes: half an hour to an hour
     python benchmarks/bench.py --only stages --only growth
 
 Each part is a script of its own, prints a table and writes benchmarks/results/NAME.json; see there
