@@ -82,6 +82,18 @@ def main() -> None:
         for sentence in sentences:
             typer.echo(f"phonon-bulk: {sentence}", err=True)
         sys.exit(code)
+    finally:
+        # All is done. Python gives signals their defaults back when it ends, and one that comes
+        # then would be the exit code.
+        for number in _WHILE_IT_ENDS:
+            signal.signal(number, signal.SIG_IGN)
+
+
+_WHILE_IT_ENDS = [
+    getattr(signal, name)
+    for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1")
+    if hasattr(signal, name)  # Windows has the first two
+]
 
 
 def _interrupt(*_: object) -> None:

@@ -3,8 +3,9 @@
 Little's law says how many requests are under way on the average: those that are answered in a
 second, times the seconds each takes. 30,000 a minute at 20 ms are 10; at 500 ms they are 250. How
 long the provider takes is not known, and changes. So a run begins with a few workers, and while it
-is they that are short, it tries twice as many, and keeps them if they bring more. Under a limit
-there is no harm in too many: they wait for slots, and as many requests are under way as before.
+is they that are short, it tries twice as many, and keeps them if they bring more. While less than
+half are needed, half of them go: under a limit too many only wait for slots, but if the provider
+hangs, all that are there hang with it, and their batches are in doubt.
 """
 
 from dataclasses import dataclass
@@ -25,6 +26,9 @@ _MORE = 1.25
 """Twice as many workers are to bring so many times the requests: where latency is what holds,
 they bring twice as many, and where the processor or the provider holds, none."""
 
+_FEW_POST = 3 / 8
+"""If no more of them are under way, half are enough: of these it is less than `_ALL_POST`."""
+
 _TRY_AGAIN = 60.0
 """Seconds until more are tried again, if they brought nothing."""
 
@@ -35,8 +39,9 @@ class Seen(NamedTuple):
     at: float
     """Seconds, of the event loop's time."""
     answered: int = 0
+    """Requests; those that got no answer are neither here nor in `posting`."""
     posting: float = 0.0
-    """Seconds that requests were under way, those of all of them together."""
+    """Seconds that they were under way, all together."""
     waiting: float = 0.0
     """Seconds that workers have waited for slots, all together."""
 
@@ -54,8 +59,8 @@ class Concurrency:
     """Finds how many workers a run needs, from what is seen of its requests."""
 
     def __init__(self, seen: Seen, workers: int = FIRST_WORKERS, most: int = FIRST_WORKERS) -> None:
-        """Begin with `workers`, of at most `most`; they are all the same if these are equal."""
-        self.workers = workers
+        """Begin with `workers`, which are the least, of at most `most`."""
+        self.workers = self._first = workers
         self._most = most
         self._since = seen
         self._fewer: _Fewer | None = None
@@ -70,6 +75,9 @@ class Concurrency:
         waiting = (seen.waiting - self._since.waiting) / seconds
         rate, fewer = answered / seconds, self._fewer
         self._since, self._fewer = seen, None
+        if posting < _FEW_POST * self.workers:
+            self.workers = max(self.workers // 2, self._first)
+            return self.workers
         if posting < _ALL_POST * self.workers or waiting > _FEW_WAIT * self.workers:
             return self.workers
         if fewer is not None and rate < _MORE * fewer.rate:

@@ -150,9 +150,9 @@ class Dispatcher:
             self._group = helpers
             try:
                 async with asyncio.TaskGroup() as senders:
-                    senders.create_task(self._feed(), name="feeder")
                     self._hire(senders, self.pace.workers)
-                    aside.append(helpers.create_task(self._look(senders), name="concurrency"))
+                    looking = senders.create_task(self._look(senders), name="concurrency")
+                    senders.create_task(self._feed(looking), name="feeder")
             finally:
                 self._group = None
             if self._dashes:
@@ -223,27 +223,30 @@ class Dispatcher:
         while pace.most_workers > pace.workers:
             await asyncio.sleep(_LOOK_EVERY)
             workers = concurrency.look(self._poster.seen())
-            if workers == self._wanted or self._ended.is_set() or not self._there:
+            if workers == self._wanted or self._ended.is_set():
                 continue
             log.info("run.workers", run=self._run, workers=workers, before=self._wanted)
             self._hire(senders, workers)
 
-    async def _feed(self) -> None:
+    async def _feed(self, looking: "asyncio.Task[None]") -> None:
         try:
             await self._feeder.feed()
         except JournalError as error:
             self._fail(error)
+        looking.cancel()  # no more workers: there is no more work
         await self._feeder.tell_the_end()
 
     async def _work(self) -> None:
-        while self._there <= self._wanted:
-            line = Line(self._one_gathers if self._manner.gathers else None)
-            async with line:
-                claim = await self._feeder.next()
-                if claim is None:
-                    break
-                await self._handle(claim, line)
-        self._there -= 1
+        try:
+            while self._there <= self._wanted:
+                line = Line(self._one_gathers if self._manner.gathers else None)
+                async with line:
+                    claim = await self._feeder.next()
+                    if claim is None:
+                        return
+                    await self._handle(claim, line)
+        finally:
+            self._there -= 1
 
     async def _handle(self, claim: Claim, line: Line) -> None:
         """Send a batch, or give it back."""

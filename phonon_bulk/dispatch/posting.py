@@ -24,6 +24,9 @@ T = TypeVar("T")
 _PATIENCE = 10.0
 """Seconds for which a request that is connected waits for another slot in place of a stale one."""
 
+_NO_ANSWER = frozenset({Verdict.LOST, Verdict.NOT_SENT, Verdict.HELD_BACK})
+"""How long these took says nothing of how long the provider takes."""
+
 TOLD_TO_STOP = "told to stop before it was sent"
 
 
@@ -86,8 +89,9 @@ class Poster:
         self._tally.requests += 1
         began = _now()
         answer = await self._post(claim, calls, granted, marked_at)
-        self._answered += 1
-        self._posting += _now() - began
+        if answer.verdict not in _NO_ANSWER:
+            self._answered += 1
+            self._posting += _now() - began
         if answer.verdict is Verdict.THROTTLED:
             answer = await self._held_back(answer, marked_at)
         return answer
@@ -166,8 +170,9 @@ class Poster:
         try:
             return await work
         except asyncio.CancelledError:
-            if task not in self._cut_short or task.uncancel():
-                raise  # it was cancelled by somebody else, too
+            # Also what a library cancels of its own is no more than an end without an answer.
+            if task.uncancel() if task in self._cut_short else task.cancelling():
+                raise  # somebody else wants this task to end
             return None
         finally:
             among.discard(task)

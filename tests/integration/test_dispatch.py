@@ -70,33 +70,52 @@ async def test_more_workers_come_and_go(
     journal: SqliteJournal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As many as are wanted are there, also fewer again; each batch is sent once."""
-    run = await opened(journal, *(make_batch([n]) for n in range(1, 401)))
-    wanted = iter([2, 16, 16, 3])
+    run = await opened(journal, *(make_batch([n]) for n in range(1, 101)))
+    wanted, go = [2], asyncio.Event()
 
     async def say(_number: int, _body: bytes) -> Answer:
-        await asyncio.sleep(0.02)
+        await go.wait()
+        await asyncio.sleep(0)
         return OK
 
     class Told:
         def __init__(self, *_how: object) -> None:
-            self.workers = 2
+            pass
 
         def look(self, _seen: Seen) -> int:
-            self.workers = next(wanted, self.workers)
-            return self.workers
+            return wanted[0]
 
     monkeypatch.setattr(dispatching, "Concurrency", Told)
-    monkeypatch.setattr(dispatching, "_LOOK_EVERY", 0.1)
+    monkeypatch.setattr(dispatching, "_LOOK_EVERY", 0.01)
     script = Script(say)
     ours = dispatcher(journal, run, script, replace(QUICK, workers=2, most_workers=16))
     sending = asyncio.create_task(ours.run(asyncio.Event()))
+    await until(lambda: script.at_once == 2)
+    wanted[0] = 16
     await until(lambda: script.at_once == 16)
-    await until(lambda: ours._there == 3)
+    wanted[0] = 3
+    await until(lambda: ours._wanted == 3)
+    go.set()
+    await until(lambda: ours._there <= 3)
     script.most_at_once = 0
     outcome = await asyncio.wait_for(sending, 20)
     assert outcome == Outcome(Ending.FINISHED)
     assert script.most_at_once <= 3
-    assert len(set(script.bodies)) == len(script.bodies) == 400
+    assert len(set(script.bodies)) == len(script.bodies) == 100
+
+
+async def test_a_library_that_cancels_costs_no_worker(journal: SqliteJournal) -> None:
+    """What it was doing may have been sent; all else goes on."""
+    run = await opened(journal, *ten_batches())
+
+    async def say(number: int, _body: bytes) -> Answer:
+        if number == 3:
+            raise asyncio.CancelledError
+        return OK
+
+    outcome, _, books = await sent(journal, run, say, Pace(workers=1, replay_within=0))
+    assert outcome.ending is Ending.FINISHED
+    assert books.batches == {State.ACCEPTED: 9, State.IN_DOUBT: 1}
 
 
 async def test_surely_not_taken_is_sent_again(journal: SqliteJournal) -> None:

@@ -113,8 +113,9 @@ def _modes(path: Path) -> Iterator[Check]:
     if os.name != "nt" and status.st_uid != os.geteuid():
         yield lines.JOURNAL_OWNER.check(path=path, owner=status.st_uid, user=os.geteuid())
     kept = path.with_name(f"{path.name}.lists")
-    if any(mode & OTHERS for _, mode in _modes_of((kept, *kept.rglob("*")))):
-        yield lines.KEPT_OPEN.check(path=kept)
+    with contextlib.suppress(FileNotFoundError):  # a run that ends takes its lists away
+        if any(mode & OTHERS for _, mode in _modes_of((kept, *kept.rglob("*")))):
+            yield lines.KEPT_OPEN.check(path=kept)
 
 
 def _side_files(path: Path) -> tuple[Path, Path]:

@@ -149,7 +149,7 @@ def grade_open_files(settings: Settings, limit: int) -> Check:
 def _of_lists(settings: Settings, endpoint: EndpointSettings) -> int:
     """Return how many connections the runs of lists may have together.
 
-    They share the limit: where nothing is set, they need no more together than one would alone.
+    They share the limit: where nothing is set, they seldom need more together than one alone.
     """
     runs = settings.worker.runs
     if endpoint.workers is None:

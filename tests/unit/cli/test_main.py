@@ -16,7 +16,8 @@ SAFE = "phonon-bulk: interrupted; what was recorded is safe\n"
 @pytest.fixture(autouse=True)
 def _own_signals() -> Iterator[None]:
     """Give the signals back to whoever had them."""
-    kept = [(number, signal.getsignal(number)) for number in (signal.SIGINT, signal.SIGTERM)]
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
+    kept = [(number, signal.getsignal(number)) for number in numbers]
     yield
     for number, handler in kept:
         signal.signal(number, handler)
@@ -38,6 +39,15 @@ def raising(error: BaseException) -> Callable[[], None]:
         raise error
 
     return command
+
+
+def test_a_signal_that_comes_when_all_is_done_is_not_the_exit_code(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Python gives signals their defaults back while it ends, but for those that are ignored."""
+    assert ended(monkeypatch, raising(SystemExit(0))) == 0
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1):
+        assert signal.getsignal(number) is signal.SIG_IGN
 
 
 @pytest.mark.parametrize(

@@ -127,12 +127,25 @@ def test_answers_to_the_first_of_more_workers_come_late() -> None:
     assert sizes[-1] == 128
 
 
+def test_a_provider_that_hangs_brings_no_more() -> None:
+    """Nothing is answered for half a minute, five times; then all is as before."""
+    quick, seen, workers = Provider(0.02, limit=500.0), Seen(0.0), FIRST
+    concurrency = Concurrency(seen, FIRST, MOST)
+    for _ in range(5):
+        for _ in range(120):
+            seen = quick.after(seen, workers, LOOK_EVERY)
+            workers = concurrency.look(seen)
+            assert workers == FIRST
+        seen = seen._replace(at=seen.at + 30)
+        assert concurrency.look(seen) == FIRST
+
+
 def test_it_follows_a_provider_that_grows_slower() -> None:
-    """20 ms at first, then 300 ms."""
+    """20 ms at first, then 300 ms, then as before."""
     quick, slow = Provider(0.02, limit=500.0), Provider(0.3, limit=500.0)
     seen, workers = Seen(0.0), FIRST
     concurrency = Concurrency(seen, FIRST, MOST)
-    for provider, enough in ((quick, 32), (slow, 256), (quick, 256)):
+    for provider, enough in ((quick, 32), (slow, 256), (quick, 32)):
         for _ in range(120):
             seen = provider.after(seen, workers, LOOK_EVERY)
             workers = concurrency.look(seen)
