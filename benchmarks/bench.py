@@ -91,7 +91,9 @@ def run_all(names: list[str], options: list[str], *, full: bool) -> list[Ran]:
 def main() -> None:
     """Run what the command line asks for."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--full", action="store_true", help="all rounds and sizes: an hour or more")
+    parser.add_argument(
+        "--full", action="store_true", help="all rounds and sizes: half an hour to an hour"
+    )
     parser.add_argument("--only", action="append", choices=PARTS, help="this part (repeatable)")
     parser.add_argument("--seed", type=int, default=1, help="of the lists")
     given = parser.parse_args()
